@@ -1,0 +1,115 @@
+"""Would `run` work here: configuration, addresses, receive buffer, spool, disk. Looks, and changes nothing.
+
+A socket is bound for a moment and closed again; nothing is created, removed or written.
+"""
+
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from collector.config import CollectorConfig, Listen
+from collector.receiver import AddressBusy, bind, grow_buffer
+from spool.config import Config, SpoolConfig, check_all, spool_dir
+from spool.errors import ConfigError
+
+SQLITE_NEEDED = (3, 37)
+"""The first with STRICT tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    state: Literal["ok", "warn", "bad"]
+    what: str
+    detail: str
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything checked, in the order of a start. A bad configuration ends the list."""
+    try:
+        check_all(config)
+        ours = config.section(CollectorConfig, "collector")
+        spool = config.section(SpoolConfig, "spool")
+        directory = spool_dir(config)
+    except ConfigError as error:
+        for problem in str(error).splitlines():
+            yield Finding("bad", "config", problem)
+        return
+    yield Finding("ok", "config", config.source)
+    for listen in ours.listen:
+        yield _address(listen)
+    yield _buffer(ours.receive_buffer_bytes)
+    yield _folder(directory)
+    yield _disk(directory, spool.disk_reserve_bytes)
+    enough = sqlite3.sqlite_version_info >= SQLITE_NEEDED
+    needed = "" if enough else "; 3.37 or newer is needed"
+    yield Finding("ok" if enough else "bad", "sqlite", sqlite3.sqlite_version + needed)
+
+
+def _address(listen: Listen) -> Finding:
+    if listen.path:
+        return _socket_file(listen)
+    try:
+        bind(listen).close()
+    except AddressBusy as error:
+        return Finding("bad", "listen", str(error))
+    return Finding("ok", "listen", f"{listen} free")
+
+
+def _socket_file(listen: Listen) -> Finding:
+    path = Path(listen.path)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return Finding("bad", "listen", f"{listen}: {path.parent} is not a folder that this user may write")
+    if not path.exists():
+        return Finding("ok", "listen", f"{listen} free")
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        return Finding("bad", "listen", f"{listen}: a file that is not a socket; change [collector] listen")
+    kind = socket.SOCK_DGRAM if listen.scheme == "unixgram" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(listen.path)
+        except ConnectionRefusedError:
+            return Finding("ok", "listen", f"{listen} free; the file of a dead process will be replaced")
+        except OSError:
+            pass
+    return Finding("bad", "listen", f"{listen} in use; change [collector] listen")
+
+
+def _buffer(wanted_bytes: int) -> Finding:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        granted = grow_buffer(probe, wanted_bytes)
+    if granted >= wanted_bytes:
+        return Finding("ok", "rcvbuf", f"{granted:,} bytes granted")
+    return Finding(
+        "warn",
+        "rcvbuf",
+        f"asked {wanted_bytes:,} bytes, got {granted:,}: raise net.core.rmem_max to {wanted_bytes}",
+    )
+
+
+def _nearest(directory: Path) -> Path:
+    """The folder itself, or the first above it that is there."""
+    return next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
+
+
+def _folder(directory: Path) -> Finding:
+    there = _nearest(directory)
+    if not there.is_dir():
+        return Finding("bad", "spool", f"{there}: is a file; [spool] dir must name a folder")
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("bad", "spool", f"{there}: not writable for user {os.geteuid()}; see [spool] dir")
+    return Finding("ok", "spool", str(directory) if there == directory else f"{directory} will be made")
+
+
+def _disk(directory: Path, reserve_bytes: int) -> Finding:
+    free = shutil.disk_usage(_nearest(directory)).free
+    told = f"{free / 2**30:.1f} GiB free, {reserve_bytes / 2**30:.1f} GiB of them reserved"
+    return Finding("ok" if free > reserve_bytes else "warn", "disk", told)

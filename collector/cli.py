@@ -1,0 +1,231 @@
+"""The `holdfast-collector` command: supplies clocks, signals and configuration, says what went wrong."""
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+import click
+
+from collector.check import findings
+from collector.collect import Collector, log_outcome
+from collector.committer import Committer
+from collector.config import CollectorConfig, Listen, listen_url
+from collector.explain import as_json, as_text
+from collector.receiver import Receiver
+from collector.statsd import KINDS, Rejection, Signs, parse
+from spool.config import Config, load, spool_dir
+from spool.errors import ConfigError, HoldfastError, SpoolBusy, SpoolDamaged
+from spool.logfmt import Sparingly, fields, log_to
+from spool.writer import SpoolWriter
+
+STOP_S = 1.5
+"""What a stop may wait for the last commit; with draining it stays under 2 s."""
+
+log = logging.getLogger("collector")
+
+
+class Group(click.Group):
+    """Turns our errors into one line on stderr and the exit code that the error carries."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HoldfastError as error:
+            for problem in str(error).splitlines():
+                click.echo(f"Error: {problem}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="holdfast")
+@click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), help="The configuration file (TOML)."
+)
+@click.pass_context
+def main(ctx: click.Context, file: Path | None) -> None:
+    """Receive StatsD, aggregate it per window, commit each window to the spool."""
+    ctx.obj = file
+
+
+def _config(ctx: click.Context, file: Path | None) -> Config:
+    return load(file or ctx.obj)
+
+
+_config_option = click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), help="The configuration file (TOML)."
+)
+
+
+@main.command()
+@_config_option
+@click.pass_context
+def run(ctx: click.Context, file: Path | None) -> None:
+    """Collect until SIGTERM or SIGINT; then commit the partial window. SIGUSR1 prints all stacks."""
+    config = _config(ctx, file)
+    ours = config.section(CollectorConfig, "collector")
+    directory = spool_dir(config)
+    log_to()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    host = ours.host or socket.gethostname()
+    writer: SpoolWriter | None = None
+    try:
+        writer = SpoolWriter.open(directory, host)
+    except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
+        log.warning("spool_not_open", extra=fields(error=str(error)))
+    receiver = Receiver(time.monotonic)
+    sparingly = Sparingly(log, 60.0, time.monotonic)
+    try:
+        _listen(receiver, ours)
+        committer = Committer(
+            lambda: SpoolWriter.open(directory, host),
+            directory=directory,
+            quantiles=ours.quantiles,
+            interval_s=ours.interval_s,
+            tell=lambda outcome: log_outcome(log, sparingly, outcome),
+            wall=time.time,
+            mono=time.monotonic,
+            wait=time.sleep,
+        )
+        collector = Collector(ours, receiver, committer, wall=time.time, mono=time.monotonic, wait=time.sleep)
+        # A flag and a byte in a socket: safe under any number of signals, and it ends the wait at once.
+        signal.set_wakeup_fd(receiver.wakeup.fileno(), warn_on_full_buffer=False)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: collector.stop())
+        committer.start(writer)
+        writer = None  # the committer's now
+        collector.run()
+        committer.finish(STOP_S)
+        log.info("stopped", extra=fields(windows_waiting=committer.waiting))
+    finally:
+        signal.set_wakeup_fd(-1)
+        receiver.close()
+        if writer is not None:
+            writer.close()
+
+
+def _listen(receiver: Receiver, ours: CollectorConfig) -> None:
+    for wanted in ours.listen:
+        signs = wanted.gauges or ours.gauge_signs
+        listen, granted = receiver.listen(wanted, signs, ours.receive_buffer_bytes)
+        log.info("listening", extra=fields(url=str(listen), gauges=signs, receive_buffer_bytes=granted))
+        if granted < ours.receive_buffer_bytes and listen.scheme in ("udp", "unixgram"):
+            log.warning(
+                "receive_buffer_small",
+                extra=fields(
+                    url=str(listen),
+                    asked_bytes=ours.receive_buffer_bytes,
+                    granted_bytes=granted,
+                    advice=f"sysctl -w net.core.rmem_max={ours.receive_buffer_bytes}",
+                ),
+            )
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_object", is_flag=True, help="One JSON object: ok, checks.")
+@click.pass_context
+def check(ctx: click.Context, file: Path | None, as_object: bool) -> None:
+    """Say whether `run` would work here. Changes nothing.
+
+    Exit code 0 if it would, 78 if the configuration is bad, 1 if something else is.
+    """
+    try:
+        found = list(findings(_config(ctx, file)))
+    except ConfigError as error:  # no file, or not TOML
+        if not as_object:
+            raise
+        click.echo(
+            json.dumps({"ok": False, "checks": [{"state": "bad", "what": "config", "detail": str(error)}]})
+        )
+        ctx.exit(error.exit_code)
+    bad = [each.what for each in found if each.state == "bad"]
+    if as_object:
+        click.echo(json.dumps({"ok": not bad, "checks": [asdict(each) for each in found]}))
+    else:
+        for each in found:
+            click.echo(f"{each.state:<4}  {each.what:<7} {each.detail}")
+    ctx.exit(ConfigError.exit_code if "config" in bad else 1 if bad else 0)
+
+
+@main.command("parse")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object per line.")
+@click.option(
+    "--gauges", type=click.Choice(get_args(Signs)), default="delta", help="What a gauge's sign means."
+)
+def parse_lines(file: BinaryIO, as_object: bool, gauges: Signs) -> None:
+    """Show how lines are understood: type, value, tags, or why they are refused."""
+    for number, line in enumerate(file, start=1):
+        bare = line.removesuffix(b"\n").removesuffix(b"\r")
+        click.echo(as_json(bare, gauges) if as_object else as_text(number, bare, gauges))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})  # so that a value may be -5
+@_config_option
+@click.argument("name")
+@click.argument("value")
+@click.option(
+    "--type", "kind", type=click.Choice(list(KINDS)), default="c", show_default=True, help="Metric type."
+)
+@click.option("--tag", "tags", multiple=True, metavar="K[:V]", help="A tag; may be given several times.")
+@click.option("--rate", help="Sample rate in (0, 1].")
+@click.option("--to", help="Listen URL to send to; default: the first udp or unixgram listener configured.")
+@click.pass_context
+def send(
+    ctx: click.Context,
+    *,
+    file: Path | None,
+    name: str,
+    value: str,
+    kind: str,
+    tags: tuple[str, ...],
+    rate: str | None,
+    to: str | None,
+) -> None:
+    """Send one test metric."""
+    line = f"{name}:{value}|{kind}" + (f"|@{rate}" if rate else "") + (f"|#{','.join(tags)}" if tags else "")
+    parsed = parse(line.encode("utf-8", "surrogateescape"))
+    if isinstance(parsed, Rejection):
+        raise click.UsageError(f"{parsed}: the collector would refuse {line!r}")
+    target = _target(ctx, file, to)
+    try:
+        with socket.socket(_family(target), socket.SOCK_DGRAM) as sender:
+            sender.connect(target.path or (target.host, target.port))
+            sender.send(line.encode("utf-8", "surrogateescape"))
+            failed = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # nobody on a port of this host
+    except OSError as error:
+        failed = error.errno or 0
+    if failed:
+        raise HoldfastError(f"{target}: {os.strerror(failed)}. Is the collector running there?")
+    click.echo(f"sent {line} to {target}")
+
+
+def _target(ctx: click.Context, file: Path | None, to: str | None) -> Listen:
+    if to is not None:
+        try:
+            candidates: tuple[Listen, ...] = (listen_url(to, Path()),)
+        except ValueError as error:
+            raise click.UsageError(f"--to: allowed is {error}") from None
+    else:
+        candidates = _config(ctx, file).section(CollectorConfig, "collector").listen
+    for each in candidates:
+        if each.scheme in ("udp", "unixgram"):
+            return each
+    raise click.UsageError("no udp or unixgram address to send to; name one with --to")
+
+
+def _family(target: Listen) -> socket.AddressFamily:
+    return socket.AF_UNIX if target.path else socket.AF_INET6 if ":" in target.host else socket.AF_INET
+
+
+if __name__ == "__main__":
+    sys.exit(main())

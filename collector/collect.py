@@ -1,0 +1,128 @@
+"""The receive loop: wait, drain, fold, and at a window's end hand it over.
+
+    sockets -> Receiver.wait -> drain -> Tally.fold -> Aggregate ..close.. -> Committer.hand_over
+
+One thread does all of it and waits for nothing but input: closing a window swaps dictionaries, and
+statistics, encoding and committing happen on the committer's thread.
+
+Promises: every line that was received before `stop` took effect is in a window that was handed over; windows
+end on time whatever the input does, because a turn is bounded. The clocks and waiting are arguments.
+"""
+
+import logging
+from collections.abc import Callable
+
+from collector import window
+from collector.aggregate import Aggregate
+from collector.committer import Committed, Committer, Finished, Kept, Lost
+from collector.config import CollectorConfig
+from collector.receiver import Receiver
+from collector.selfmetrics import Circumstances
+from collector.statsd import Reason, Signs
+from collector.tally import Tally
+from spool.batch import instant
+from spool.logfmt import Sparingly, fields
+
+TURN_DATAGRAMS = 1_024
+"""Drained from one socket before the others and the clock get their turn: a few milliseconds."""
+GATHER_S = 0.001
+"""Waited after a wake-up, so that datagrams gather and are taken many at a time. The smallest usual receive
+buffer (212,992 bytes, 256 small datagrams) overflows in that time only above 250,000 datagrams/s."""
+LAST_TURNS = 64
+"""What a stopping collector still takes from its sockets, so that a flood cannot keep it from stopping."""
+
+
+class Collector:
+    """The hub. `run` returns after `stop`; `stop` may be called from a signal handler."""
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        receiver: Receiver,
+        committer: Committer,
+        *,
+        wall: Callable[[], float],
+        mono: Callable[[], float],
+        wait: Callable[[float], None],
+    ) -> None:
+        self._config, self._receiver, self._committer = config, receiver, committer
+        self._wall, self._mono, self._wait = wall, mono, wait
+        self._aggregate = Aggregate(config.max_series, config.gauge_expiry_s)
+        self._tallies: dict[Signs, Tally] = {"delta": Tally("delta"), "value": Tally("value")}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask `run` to hand over the partial window and return. Only sets a flag: a signal handler may."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Receive until `stop`. Afterwards the last window is handed over, not necessarily committed."""
+        span = window.first(self._config.interval_s, self._wall(), self._mono())
+        while not self._stopping:
+            self._turn(span.wait_s(self._mono()))
+            if span.wait_s(self._mono()) <= 0:
+                bounds, span = window.close(span, self._wall(), self._mono())
+                self._hand_over(bounds)
+                self._receiver.close_idle()
+        for _ in range(LAST_TURNS):
+            if not self._turn(0):
+                break
+        self._hand_over(window.stop(span, self._wall(), self._mono()))
+
+    def _turn(self, at_most_s: float) -> bool:
+        """Take what is there, after waiting for it; False if nothing was."""
+        ready = self._receiver.wait(at_most_s)
+        if ready and at_most_s:
+            self._wait(min(GATHER_S, at_most_s))
+        for source in ready:
+            taken, too_long = source.drain(TURN_DATAGRAMS)
+            if too_long:
+                self._aggregate.reject(Reason.DATAGRAM_TOO_LONG, too_long)
+            if source.datagrams:
+                self._aggregate.datagrams += len(taken) + too_long
+            if taken:
+                self._tallies[source.signs].fold(taken, self._aggregate)
+        return bool(ready)
+
+    def _hand_over(self, bounds: window.Bounds) -> None:
+        kernel_drops, refused = self._receiver.take_counts()
+        around = Circumstances(
+            kernel_drops=kernel_drops,
+            refused_connections=refused,
+            commit_ms=self._committer.commit_ms,
+            windows_waiting=self._committer.waiting,
+            windows_shed=self._committer.take_shed(),
+        )
+        self._committer.hand_over(Finished(bounds, self._aggregate.close(bounds.end), around))
+
+
+def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Committed | Kept | Lost) -> None:
+    """One line per window, and what went wrong with those that have none."""
+    if isinstance(outcome, Kept):
+        sparingly.warning(
+            "window_kept", error=str(outcome.error), windows_waiting=outcome.waiting, again_s=outcome.again_s
+        )
+        return
+    if isinstance(outcome, Lost):
+        log.error(
+            "windows_lost", extra=fields(windows=outcome.windows, lines=outcome.lines, reason=outcome.reason)
+        )
+        return
+    done = outcome.window
+    rejected = sum(done.rejected.values())
+    log.info(
+        "window_committed",
+        extra=fields(
+            seq=done.seq,
+            end=instant(done.end),
+            batches=len(outcome.batches),
+            points=len(done.points),
+            lines=done.lines,
+            rejected=rejected or None,
+            reasons=",".join(sorted(done.rejected)) or None,
+            kernel_drops=done.dropped or None,
+            overflowed=done.overflowed or None,
+            partial=done.partial or None,
+            commit_ms=outcome.commit_ms,
+        ),
+    )

@@ -1,0 +1,258 @@
+"""The thread that turns closed windows into committed ones, away from the receive loop.
+
+Promises: `hand_over` never waits; windows are committed in the order of handing over; one that the spool
+cannot take is kept in memory and tried again at least once per window; kept windows are bounded by
+KEEP_BYTES (estimated), beyond which the oldest that is not being tried is shed and recorded as a loss as
+soon as the spool takes anything. The thread does not end before `finish`, whatever the spool does.
+
+Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost.
+
+The interpreter runs one thread at a time, and a receive loop gives way at every system call. So statistics
+are made in slices of SLICE points with a pause after each, in which reception has the interpreter to itself.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from collector.aggregate import Closed
+from collector.selfmetrics import Circumstances, self_points
+from collector.window import Bounds
+from spool.batch import Batch, Point, Window
+from spool.errors import SpoolBusy
+from spool.heartbeat import beat
+from spool.writer import SpoolWriter
+
+KEEP_BYTES = 64 * 1024 * 1024
+BEAT_S = 5.0
+SLICE = 64
+PAUSE_S = 0.001
+_SERIES_BYTES = 600  # measured: a series of counters or gauges is less, a timer's sketch more
+_LINE_BYTES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A window as the receive loop hands it over."""
+
+    bounds: Bounds
+    closed: Closed
+    around: Circumstances
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated memory: series, and at most one distinct value per line."""
+        return 4_096 + _SERIES_BYTES * self.closed.series + _LINE_BYTES * min(self.closed.accepted, 10**6)
+
+    def window(self, points: Sequence[Point]) -> Window:
+        """The spool's form, its sequence number not yet given."""
+        return Window(
+            seq=0,
+            start=self.bounds.start,
+            end=self.bounds.end,
+            points=points,
+            series=self.closed.series,
+            datagrams=self.closed.datagrams,
+            lines=self.closed.lines,
+            accepted=self.closed.accepted,
+            rejected=self.closed.rejected,
+            dropped=self.around.kernel_drops,
+            overflowed=self.closed.overflowed,
+            partial=self.bounds.partial,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A window is in the spool."""
+
+    window: Window
+    batches: Sequence[Batch]
+    commit_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The spool did not take a window; it will be tried again in `again_s`."""
+
+    error: Exception
+    waiting: int
+    again_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Windows given up: shed because too much was waiting, or left when the collector stopped."""
+
+    windows: int
+    lines: int
+    reason: str
+
+
+class Committer:
+    """Owns the SpoolWriter while it runs. `tell` gets what happened, on its thread; `wait` sleeps (s)."""
+
+    def __init__(
+        self,
+        open_spool: Callable[[], SpoolWriter],
+        *,
+        directory: Path,
+        quantiles: Sequence[float],
+        interval_s: float,
+        tell: Callable[[Committed | Kept | Lost], None],
+        wall: Callable[[], float],
+        mono: Callable[[], float],
+        wait: Callable[[float], None],
+    ) -> None:
+        self._open_spool, self._directory = open_spool, directory
+        self._quantiles, self._interval_s = quantiles, interval_s
+        self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
+        self._writer: SpoolWriter | None = None
+        self._changed = threading.Condition()
+        self._waiting: deque[Finished] = deque()
+        self._kept_bytes = 0
+        self._current: Window | None = None  # points made, not committed yet
+        self._shed: list[Window] = []
+        self._newly_shed = 0
+        self._stopping = False
+        self._failures = 0
+        self._again_mono = self._beat_mono = float("-inf")
+        self.commit_ms: float | None = None
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    # --- the receive loop's side ---
+
+    def start(self, writer: SpoolWriter | None = None) -> None:
+        """Begin committing; to `writer` if the spool is open already, which then belongs to this thread."""
+        self._writer = writer
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Windows in memory that are not committed."""
+        return len(self._waiting) + (self._current is not None)
+
+    def take_shed(self) -> int:
+        """Windows shed since the last call."""
+        with self._changed:
+            shed, self._newly_shed = self._newly_shed, 0
+            return shed
+
+    def hand_over(self, finished: Finished) -> None:
+        """Take a closed window. Waits for nothing but a lock held for microseconds."""
+        with self._changed:
+            self._waiting.append(finished)
+            self._kept_bytes += finished.size_bytes
+            while self._kept_bytes > KEEP_BYTES and len(self._waiting) > 1:
+                oldest = self._waiting.popleft()
+                self._kept_bytes -= oldest.size_bytes
+                # A loss is recorded by how many points it had; a range is a sequence of that length.
+                self._shed.append(oldest.window(cast("Sequence[Point]", range(oldest.closed.series))))
+                self._newly_shed += 1
+            self._changed.notify()
+
+    def finish(self, within_s: float) -> None:
+        """Commit what is left, end the thread and close the spool. Returns after `within_s` at the latest."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(within_s)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                stopping = self._stopping
+                if not stopping and not self._due():
+                    until_mono = min(
+                        self._beat_mono + BEAT_S, self._again_mono if self.waiting else float("inf")
+                    )
+                    self._changed.wait(min(BEAT_S, max(0.0, until_mono - self._mono())))
+                    stopping = self._stopping
+            if stopping or self._due():
+                self._commit_all(stopping)
+            if self._mono() - self._beat_mono >= BEAT_S:
+                self._beat("stopping" if stopping else "collecting")
+            if stopping:
+                break
+        self._end()
+
+    def _due(self) -> bool:
+        return bool(self.waiting or self._shed) and self._mono() >= self._again_mono
+
+    def _commit_all(self, stopping: bool) -> None:
+        """Commit until nothing waits or the spool refuses."""
+        try:
+            while self.waiting or self._shed:
+                self._commit_next(stopping)
+                self._failures = 0
+                self._beat("collecting")
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the spool does
+            if not isinstance(error, SpoolBusy):  # not passing: begin with a fresh connection
+                self._close_writer()
+            again_s = min(2.0**self._failures, self._interval_s)
+            self._failures = min(self._failures + 1, 16)
+            self._again_mono = self._mono() + again_s
+            self._tell(Kept(error, self.waiting, again_s))
+
+    def _commit_next(self, stopping: bool) -> None:
+        if self._writer is None:
+            self._writer = self._open_spool()
+        self._record_shed(self._writer)
+        if self._current is None:
+            with self._changed:
+                if not self._waiting:
+                    return
+                finished = self._waiting.popleft()
+                self._kept_bytes -= finished.size_bytes
+            self._current = finished.window(())
+            self._current = replace(self._current, points=self._points(finished, stopping))
+        begun_mono = self._mono()
+        window = replace(self._current, seq=self._writer.next_window_seq())
+        batches = self._writer.commit(window, self._wall())
+        self._current = None
+        self.commit_ms = 1_000 * (self._mono() - begun_mono)
+        self._tell(Committed(window, batches, self.commit_ms))
+
+    def _points(self, finished: Finished, stopping: bool) -> list[Point]:
+        points = self_points(finished.closed, finished.around)
+        for point in finished.closed.points(self._quantiles):
+            points.append(point)
+            if len(points) % SLICE == 0 and not stopping:
+                self._wait(PAUSE_S)
+        return points
+
+    def _record_shed(self, writer: SpoolWriter) -> None:
+        with self._changed:
+            shed = list(self._shed)
+        if not shed:
+            return
+        seq = writer.next_window_seq()
+        writer.shed([replace(each, seq=seq + n) for n, each in enumerate(shed)], self._wall(), "memory full")
+        with self._changed:
+            del self._shed[: len(shed)]
+        self._tell(Lost(len(shed), sum(each.lines for each in shed), "memory full"))
+
+    def _beat(self, phase: str) -> None:
+        self._beat_mono = self._mono()
+        try:
+            beat(self._directory, "collector", self._wall(), phase, windows_waiting=self.waiting)
+        except OSError:
+            pass  # no folder yet, or read-only: the beat is lost, its absence tells
+
+    def _end(self) -> None:
+        left = [each.closed.lines for each in self._waiting]
+        if self._current is not None:
+            left.append(self._current.lines)
+        if left:
+            self._tell(Lost(len(left), sum(left), "stopped while the spool took nothing"))
+        self._close_writer()
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

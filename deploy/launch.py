@@ -1,0 +1,197 @@
+"""Starts Holdfast under supervisord in the foreground, says what runs where, and ends all of it with itself.
+
+    launch.py HOME
+
+HOME/holdfast.toml is written from deploy/holdfast.toml if it is missing (or $HOLDFAST_CONFIG is used), what the
+embedded receiver needs is made, everything is checked, HOME/data/supervisord.conf is rendered, supervisord started.
+Called by deploy/run with the python of the environment that Holdfast is installed in.
+
+SIGINT, SIGTERM and SIGHUP (the terminal went away) end supervisord and with it every program; launch.py stays until
+they are gone. Exit code: supervisord's own, 78 for a bad configuration, 1 where something else is in the way.
+"""
+
+import configparser
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from spool.config import Config, load, spool_dir
+from spool.errors import HoldfastError
+
+DEPLOY = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+SOCKET_BYTES = 90
+"""A unix socket's path may have 107 bytes, and supervisord adds its pid to it while it starts."""
+
+READY_S = 15.0
+STOP_S = 30.0
+
+
+def main(home: Path) -> int:
+    """Run until ended; returns the exit code."""
+    data = home / "data"
+    (data / "log").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data / "run.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stop(f"{home}: Holdfast already runs here. End that one first, or name another folder with --home.")
+        config = configured(home)
+        checked(config)
+        file = data / "supervisord.conf"
+        file.write_text(rendered(config, (DEPLOY / "supervisord.conf").read_text(), control_socket(data)))
+        return supervised(config, home, file)
+
+
+def stop(reason: str, code: int = 1) -> NoReturn:
+    """End with a sentence."""
+    print(f"error: {reason}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def configured(home: Path) -> Config:
+    """The configuration in force; writes HOME/holdfast.toml first if there is none."""
+    if not os.environ.get("HOLDFAST_CONFIG"):
+        file = home / "holdfast.toml"
+        if not file.exists():
+            shutil.copyfile(DEPLOY / "holdfast.toml", file)
+            print(f"wrote {file}")
+        os.environ["HOLDFAST_CONFIG"] = str(file)
+    return load()
+
+
+def checked(config: Config) -> None:
+    """Make what the receiver needs, then have each program check itself; ends here if one is not content."""
+    if "receiver" in config.tables:
+        made = subprocess.run([BIN / "holdfast-receiver", "init"], capture_output=True, text=True, check=False)
+        if made.returncode:
+            stop(made.stderr.strip(), made.returncode)
+    check = subprocess.run([BIN / "holdfast-collector", "check"], capture_output=True, text=True, check=False)
+    for line in check.stdout.splitlines():
+        if not line.startswith("ok"):
+            print(line)
+    if check.returncode:
+        stop(f"{check.stderr.strip()} Nothing was started.".strip(), check.returncode)
+
+
+def control_socket(data: Path) -> Path:
+    """Where supervisord's control socket can be: beside the data, or under a short path if that is too deep."""
+    beside = data / "supervisor.sock"
+    if len(os.fsencode(beside)) <= SOCKET_BYTES:
+        return beside
+    name = f"holdfast-{os.geteuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:8]}"
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - made 0700, owner checked
+        if parent and Path(parent).is_dir() and len(os.fsencode(parent)) + len(name) < SOCKET_BYTES - 20:
+            folder = Path(parent) / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                stop(f"{folder}: belongs to somebody else. Remove it, or set XDG_RUNTIME_DIR.")
+            return folder / "supervisor.sock"
+    stop(f"{data}: too deep for a unix socket, and no short folder was found. Set XDG_RUNTIME_DIR to one.")
+
+
+def rendered(config: Config, shipped: str, control: Path) -> str:
+    """supervisord's configuration for these destinations: the shipped one with the programs that there are."""
+    parser = configparser.RawConfigParser(inline_comment_prefixes=None, comment_prefixes=(";",))
+    parser.read_string(shipped)
+    pattern = dict(parser["program:shipper-main"])
+    parser.remove_section("program:shipper-main")
+    for name in config.destinations():
+        parser[f"program:shipper-{name}"] = {
+            option: value.replace("shipper-main", f"shipper-{name}").replace(
+                "--destination main", f"--destination {name}"
+            )
+            for option, value in pattern.items()
+        }
+    if "receiver" not in config.tables:
+        parser.remove_section("program:receiver")
+    if not any(config.tables[f"destination.{each}"].get("checkin_url") for each in config.destinations()):
+        parser.remove_section("program:checkin")
+    parser["unix_http_server"]["file"] = str(control).replace("%", "%%")
+    parser["supervisorctl"]["serverurl"] = f"unix://{control}".replace("%", "%%")
+    if os.geteuid() == 0:
+        parser["supervisord"]["user"] = "root"  # said on purpose: without it supervisord warns at every start
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
+
+
+def supervised(config: Config, home: Path, file: Path) -> int:
+    """Start supervisord, say what runs, wait for the end of it."""
+    os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    ending = False
+
+    def end(_signal: int, _frame: object) -> None:
+        nonlocal ending
+        ending = True
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, end)
+    child = subprocess.Popen([BIN / "supervisord", "-c", file], start_new_session=True)
+    give_up_at, told = time.monotonic() + READY_S, False
+    while child.poll() is None and not ending:
+        if not told and (running(file) or time.monotonic() > give_up_at):
+            print(banner(config, home, file), flush=True)
+            told = True
+        time.sleep(0.1)
+    if child.poll() is None:
+        print("stopping: the collector commits what it has", flush=True)
+        child.terminate()
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    code = child.wait()
+    if not ending:
+        stop(f"supervisord ended by itself. Look into {home / 'data/log/supervisord.log'}", code or 1)
+    print("stopped")
+    return 0
+
+
+def running(file: Path) -> bool:
+    """Whether every program has been started."""
+    status = subprocess.run([BIN / "supervisorctl", "-c", file, "status"], capture_output=True, text=True, check=False)
+    lines = status.stdout.splitlines()
+    return (
+        bool(lines)
+        and "refused" not in status.stdout
+        and all("STARTING" in each or "RUNNING" in each for each in lines)
+    )
+
+
+def banner(config: Config, home: Path, file: Path) -> str:
+    """What a newcomer needs to know now."""
+    listens = config.tables.get("collector", {}).get("listen", ["udp://127.0.0.1:8125"])
+    udp = next((each for each in listens if each.startswith("udp://127.")), "udp://127.0.0.1:8125")
+    host, _, port = udp.removeprefix("udp://").partition("?")[0].rpartition(":")
+    receiver = config.tables.get("receiver", {}).get("listen", "none")
+    targets = [f"{each} ({config.tables[f'destination.{each}'].get('url')})" for each in config.destinations()]
+    holdfast = f"{BIN / 'holdfast'} -c {config.file}"
+    return f"""\
+Holdfast runs; Ctrl-C stops it.
+  receives     {", ".join(listens)}
+  keeps        {spool_dir(config)}
+  sends to     {", ".join(targets)}
+  receiver     {receiver}
+  logs         {home / "data/log"}
+  control      {BIN / "supervisorctl"} -c {file} status
+Send a metric:  echo -n 'demo.hits:1|c' > /dev/udp/{host}/{port}      (bash; it arrives within two windows)
+Look at it:     {holdfast} points 'demo.*'
+How is it:      {holdfast} status"""
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main(Path(sys.argv[1])))
+    except HoldfastError as problem:
+        stop(str(problem), problem.exit_code)

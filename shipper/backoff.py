@@ -1,0 +1,45 @@
+"""How long to wait before the next attempt. Pure: the randomness is an argument, `draw` in [0, 1).
+
+    failures     1    2    3    4  ...   7 and more
+    up to        1    2    4    8  ...  60 s
+
+The wait is drawn from all of [0, up to): full jitter, because a fleet that lost its server in the same second must not
+come back in the same second (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+"""
+
+from email.utils import parsedate_to_datetime
+
+FIRST_S, LONGEST_S = 1.0, 60.0
+PROBE_FIRST_S, PROBE_LONGEST_S = 60.0, 300.0
+RETRY_AFTER_LEAST_S, RETRY_AFTER_MOST_S = 1.0, 900.0
+
+
+def wait_s(failures: int, draw: float) -> float:
+    """Seconds to wait after `failures` (1 or more) failed attempts in a row: 0 to 60."""
+    return draw * min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 10))
+
+
+def probe_wait_s(probes: int, draw: float) -> float:
+    """Seconds until a parked destination is tried again after `probes` (1 or more) in vain: 60, then up to 300, +10 %."""
+    return min(PROBE_LONGEST_S, PROBE_FIRST_S * 2.0 ** min(probes - 1, 10)) * (1.0 + 0.1 * draw)
+
+
+def asked_wait_s(asked_s: float, draw: float) -> float:
+    """Seconds to wait where the server named `asked_s`: clamped to [1 s, 15 min], +0-10 %."""
+    return min(max(asked_s, RETRY_AFTER_LEAST_S), RETRY_AFTER_MOST_S) * (1.0 + 0.1 * draw)
+
+
+def retry_after_s(value: str | None, now: float) -> float | None:
+    """Seconds named by a Retry-After header (RFC 9110 section 10.2.3), or None if there is none or it is malformed.
+
+    Both forms are understood, a number of seconds and an HTTP date; `now` is Unix seconds.
+    """
+    if value is None or len(value) > 64:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return None

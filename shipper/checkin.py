@@ -1,0 +1,134 @@
+"""The check-in: once a minute each server is told how its deliveries stand, over a connection of its own.
+
+It runs as a process beside the shippers, reads the same files and sends no batches, so it goes on reporting while an
+upload hangs. The server learns from it what silence cannot tell: data that is late (`destinations`), data that will
+never come (`losses_since` the last check-in that was acknowledged), and that this host is alive but has nothing to say.
+
+    POST /v1/checkin
+    {"v":1, "state":"DEGRADED", "reasons":["main: oldest unsent batch waits for 6m"], ...,
+     "host":"web-1", "version":"0.1.0", "sqlite":"3.40.1", "since":1764000000.0, "losses_since":[...]}
+
+The first line is what `holdfast status --json` says of this destination.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shipper.config import DestinationConfig, ShipperConfig, read_token
+from shipper.drain import Sender
+from shipper.exchange import Attempt, Request
+from spool.config import SpoolConfig
+from spool.errors import HoldfastError
+from spool.health import State, as_json, judge
+from spool.heartbeat import beat
+from spool.logfmt import fields
+from spool.reader import SpoolReader
+from spool.survey import survey
+
+BEAT_S = 5.0
+LOSSES_MOST = 100
+"""Rows of losses in one check-in; more are summed up by `losses` of the facts."""
+
+log = logging.getLogger("holdfast.checkin")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is the same in every check-in of this process."""
+
+    host: str
+    version: str
+    sqlite: str
+    interval_s: int
+
+
+class CheckIn:
+    """Posts the health of each destination that has a `checkin_url`. `turn` does what is due."""
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: SpoolConfig,
+        destinations: Mapping[str, DestinationConfig],
+        settings: ShipperConfig,
+        report: Report,
+        senders: Mapping[str, Sender],
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+    ) -> None:
+        self._directory, self._limits, self._settings, self._report = directory, limits, settings, report
+        self._destinations = {name: each for name, each in destinations.items() if each.checkin_url}
+        self._senders, self._now, self._clock, self._draw = senders, now, clock, draw
+        self._due_at = dict.fromkeys(self._destinations, clock())
+        self._told_until = dict.fromkeys(self._destinations, now())
+
+    def turn(self) -> float:
+        """Post every check-in that is due. Returns the seconds until there is something to do, 0 to BEAT_S."""
+        beat(self._directory, "checkin", self._now(), "waiting")
+        for name, due_at in self._due_at.items():
+            if due_at <= self._clock():
+                # Jitter of +-10 %: a fleet that was started by one command does not report in one second.
+                wait_s = self._settings.checkin_interval_s * (0.9 + 0.2 * self._draw())
+                self._due_at[name] = self._clock() + wait_s
+                self._tell(name, self._destinations[name])
+        soonest = min(self._due_at.values(), default=float("inf")) - self._clock()
+        return min(max(soonest, 0.0), BEAT_S)
+
+    def _tell(self, name: str, destination: DestinationConfig) -> None:
+        now = self._now()
+        try:
+            body = self.body(name, now)
+            headers = {"Content-Type": "application/json"}
+            token = read_token(destination)
+        except HoldfastError as error:
+            log.warning("checkin_not_sent", extra=fields(destination=name, error=str(error)))
+            return
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        text = json.dumps(body, separators=(",", ":")).encode()
+        request = Request("POST", str(destination.checkin_url), headers, text)
+        attempt = self._senders[name].attempt(request, self._settings.checkin_deadline_s)
+        self._senders[name].close()
+        accepted = attempt.response is not None and 200 <= attempt.response.status < 300
+        if accepted:
+            self._told_until[name] = now
+        _log_checkin(name, body["state"], attempt, accepted)
+
+    def body(self, name: str, now: float) -> dict[str, Any]:
+        """What is said to destination `name` at `now` (Unix seconds)."""
+        since = self._told_until[name]
+        try:
+            facts = survey(self._directory, [name], self._limits, self._report.interval_s, now)
+            with SpoolReader(self._directory) as spool:
+                losses, host = spool.losses(since, LOSSES_MOST), spool.host
+            health = as_json(facts, judge(facts))
+        except HoldfastError as error:  # no spool, or a damaged one: that is what the server has to know
+            losses, host = [], self._report.host
+            health = {"v": 1, "state": State.FAIL, "reasons": [str(error)], "at": now}
+        own = {"host": host, "version": self._report.version, "sqlite": self._report.sqlite}
+        return {**health, **own, "since": since, "losses_since": losses}
+
+
+def _log_checkin(name: str, state: str, attempt: Attempt, accepted: bool) -> None:
+    response = attempt.response
+    error = attempt.error
+    if response is not None and not accepted:
+        error = response.body[:200].decode("utf-8", "replace")
+    log.log(
+        logging.INFO if accepted else logging.WARNING,
+        "checkin",
+        extra=fields(
+            destination=name,
+            state=state,
+            status=response.status if response is not None else None,
+            phase=str(attempt.phase),
+            total_ms=round(attempt.total_ms, 1),
+            overshoot_ms=round(attempt.overshoot_ms, 1),
+            error=error,
+        ),
+    )

@@ -1,0 +1,238 @@
+"""`holdfast-shipper`: the shell around Drain and CheckIn - options, configuration, clocks, signals, waiting.
+
+Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT keep their default action and end
+the process at once, in every phase of an upload. SIGUSR1 writes the stacks of all threads to stderr.
+"""
+
+import faulthandler
+import json
+import logging
+import random
+import signal
+import socket
+import sqlite3
+import ssl
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from shipper.checkin import CheckIn, Report
+from shipper.config import DestinationConfig, ShipperConfig, read_token
+from shipper.drain import Drain, Surroundings
+from shipper.evidence import Watchdog
+from shipper.outcome import Outcome
+from shipper.protocols import by_name
+from shipper.transport import Transport
+from spool.config import Config, SpoolConfig, load, spool_dir
+from spool.connection import lock, make_directory
+from spool.errors import ConfigError, HoldfastError
+from spool.logfmt import fields, log_to
+
+TEMPORARY_FAILURE = 75
+"""sysexits.h: try again later. What `once` ends with while something is still unsent."""
+
+
+class ShipperGroup(click.Group):
+    """Errors of ours end a command with their sentence and their exit code, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except HoldfastError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def own_version() -> str:
+    """The installed version, or "0" where the package is used without being installed."""
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:
+        return "0"
+
+
+@click.group(cls=ShipperGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(own_version(), prog_name="holdfast-shipper")
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Configuration file; see the README for the order.",
+)
+@click.pass_context
+def main(ctx: click.Context, file: Path | None) -> None:
+    """Drain the spool to one destination, and report health.
+
+    Exit codes: 0 fine, 1 attention, 2 usage, 75 still unsent, 78 configuration.
+    """
+    ctx.obj = file
+
+
+def chosen(config: Config, name: str | None) -> tuple[str, DestinationConfig]:
+    """The destination called `name`, or the only one. Raises ConfigError that lists what there is."""
+    names = config.destinations()
+    if not names:
+        raise ConfigError(f"{config.source}: no [destination.NAME] table: there is nowhere to ship to.")
+    if name is None and len(names) > 1:
+        raise ConfigError(f"{config.source}: has destinations {', '.join(names)}; say which with --destination.")
+    name = name or names[0]
+    if name not in names:
+        raise ConfigError(f"{config.source}: no destination {name!r}; there are {', '.join(names)}.")
+    return name, config.section(DestinationConfig, f"destination.{name}")
+
+
+def transport(destination: DestinationConfig, settings: ShipperConfig) -> Transport:
+    """The network as this destination is to be reached. Raises ConfigError for an unusable ca_file."""
+    try:
+        return Transport(
+            ca_file=destination.ca_file,
+            proxy=destination.proxy,
+            dns_deadline_s=settings.dns_deadline_s,
+            connect_deadline_s=settings.connect_deadline_s,
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"ca_file {destination.ca_file}: {error.strerror or error}: it must be a PEM file of certificates."
+        ) from None
+
+
+def surroundings(directory: Path, name: str, destination: DestinationConfig, settings: ShipperConfig) -> Surroundings:
+    """The real clocks, chance, network and last resort; says in the log what the last resort had to do before."""
+    watchdog = Watchdog(directory, f"shipper-{name}")
+    for each in watchdog.found:
+        logging.getLogger("holdfast.shipper").warning("hang_found", extra=fields(destination=name, file=str(each)))
+    return Surroundings(transport(destination, settings), watchdog.armed, time.time, time.monotonic, random.random)
+
+
+def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
+    """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable."""
+    name, destination = chosen(config, name)
+    read_token(destination)
+    directory = spool_dir(config)
+    make_directory(directory)
+    return directory, name, destination, config.section(ShipperConfig, "shipper")
+
+
+destination_option = click.option(
+    "-d", "--destination", "name", help="Name of the destination; needed where there are several."
+)
+
+
+@main.command()
+@destination_option
+@click.pass_obj
+def run(file: Path | None, name: str | None) -> None:
+    """Drain the spool to one destination until ended."""
+    log_to()
+    directory, name, destination, settings = prepared(load(file), name)
+    held = lock(directory, f"shipper-{name}")
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
+    while not held.closed:
+        time.sleep(drain.turn())
+
+
+@main.command()
+@destination_option
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Keep trying for so many seconds.")
+@click.pass_obj
+def once(file: Path | None, name: str | None, wait_s: float) -> None:
+    """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent."""
+    log_to()
+    directory, name, destination, settings = prepared(load(file), name)
+    with lock(directory, f"shipper-{name}"):
+        drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
+        give_up_at = time.monotonic() + wait_s
+        while True:
+            pause_s = drain.turn()
+            unsent = drain.pending()
+            if not unsent or (pause_s and time.monotonic() + pause_s > give_up_at):
+                break
+            time.sleep(pause_s)
+        drain.close()
+    click.echo(
+        f"{unsent} batches still unsent; `holdfast attempts` says why" if unsent else "everything is settled",
+        err=True,
+    )
+    if unsent:
+        raise SystemExit(TEMPORARY_FAILURE)
+
+
+@main.command()
+@destination_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.pass_obj
+def ping(file: Path | None, name: str | None, as_json: bool) -> None:
+    """Send an empty request: where does the time go, and what would the answer mean? Changes nothing.
+
+    Exit code 0 if a batch would have been acknowledged, 1 if not.
+    """
+    config = load(file)
+    name, destination = chosen(config, name)
+    settings = config.section(ShipperConfig, "shipper")
+    protocol = by_name(destination.protocol)
+    network = transport(destination, settings)
+    attempt = network.attempt(protocol.encode([], destination.url, read_token(destination)), settings.deadline_s)
+    network.close()
+    verdict = protocol.judge(attempt.response, []) if attempt.response is not None else None
+    fine = verdict is not None and verdict.outcome is Outcome.ACKNOWLEDGED
+    meaning = (
+        "would be acknowledged"
+        if fine
+        else f"would not be acknowledged: {verdict.reason if verdict else attempt.error}"
+    )
+    phases = {
+        phase: getattr(attempt.timings, f"{phase}_ms") for phase in ("dns", "connect", "tls", "write", "wait", "read")
+    }
+    status = attempt.response.status if attempt.response is not None else None
+    if as_json:
+        facts = {
+            "destination": name,
+            "url": destination.url,
+            "address": attempt.address,
+            "status": status,
+            "ok": fine,
+        }
+        timings = {f"{phase}_ms": taken_ms for phase, taken_ms in phases.items()}
+        click.echo(json.dumps({**facts, **timings, "total_ms": attempt.total_ms, "meaning": meaning}))
+    else:
+        click.echo(f"destination {name}  {destination.url}  {attempt.address or ''}")
+        click.echo(
+            "  ".join(f"{phase} {taken_ms:.1f} ms" for phase, taken_ms in phases.items() if taken_ms is not None)
+        )
+        click.echo(f"status {status if status is not None else 'none'}  total {attempt.total_ms:.1f} ms")
+        click.echo(f"verdict  {meaning}")
+    if not fine:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.pass_obj
+def checkin(file: Path | None) -> None:
+    """Post the health of every destination that has a checkin_url, until ended."""
+    log_to()
+    config = load(file)
+    directory = spool_dir(config)
+    make_directory(directory)
+    names = config.destinations()
+    destinations = {each: config.section(DestinationConfig, f"destination.{each}") for each in names}
+    settings = config.section(ShipperConfig, "shipper")
+    held = lock(directory, "checkin")
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    reporter = CheckIn(
+        directory,
+        config.section(SpoolConfig, "spool"),
+        destinations,
+        settings,
+        Report(socket.gethostname(), own_version(), sqlite3.sqlite_version, config.window_s()),
+        {each: transport(destination, settings) for each, destination in destinations.items()},
+        time.time,
+        time.monotonic,
+        random.random,
+    )
+    while not held.closed:
+        time.sleep(reporter.turn())

@@ -1,0 +1,103 @@
+"""The tables [shipper] and [destination.NAME] of holdfast.toml.
+
+Pure but for one thing: `read_token` reads the file that `token_file` names.
+"""
+
+import ipaddress
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from spool.config import Rule, key, number, one_of, path, required, whole
+from spool.errors import ConfigError
+
+PROTOCOLS = ("holdfast",)
+"""What `protocol` may be; each is a module of shipper/protocols/."""
+
+
+def address(*schemes: str) -> Rule:
+    """An absolute URL of one of `schemes`, without user name and password."""
+
+    def rule(raw: Any, _folder: Path) -> str:
+        wanted = " or ".join(schemes)
+        allowed = f"a URL like {schemes[0]}://host:port/path ({wanted}), without user name and password"
+        try:
+            parts = urlsplit(raw if isinstance(raw, str) else "")
+            port = parts.port
+        except ValueError:
+            raise ValueError(allowed) from None
+        if parts.scheme not in schemes or not parts.hostname or parts.username is not None or port == 0:
+            raise ValueError(allowed)
+        return str(raw)
+
+    return rule
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the host of `url` is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperConfig:
+    """[shipper]: how uploads and check-ins are made, for every destination."""
+
+    deadline_s: float = key(20.0, number(0.1, 600), "the whole of one upload, from name resolution to close, seconds")
+    dns_deadline_s: float = key(3.0, number(0.1, 600), "name resolution, within deadline_s")
+    connect_deadline_s: float = key(5.0, number(0.1, 600), "TCP and TLS together, within deadline_s")
+    checkin_interval_s: float = key(60.0, number(1, 3600), "how often the health check-in is posted")
+    checkin_deadline_s: float = key(5.0, number(0.1, 60), "the whole of one check-in")
+    request_bytes: int = key(
+        1_048_576, whole(1_024, 2**27), "backlog batches are put together up to this size, compressed"
+    )
+    backlog_requests_per_s: float = key(50.0, number(0.01, 1000), "the most backlog requests per second")
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationConfig:
+    """[destination.NAME]: one server, fed by a shipper process of its own."""
+
+    url: str = required(
+        address("https", "http"), "where batches are posted, like https://metrics.example.net/v1/batches"
+    )
+    protocol: str = key("holdfast", one_of(*PROTOCOLS), "what the server speaks")
+    checkin_url: str | None = key(None, address("https", "http"), "where health is posted; absent: no check-in")
+    token_file: Path | None = key(None, path, "file with the bearer token; absent: no token is sent")
+    ca_file: Path | None = key(None, path, "certificates (PEM) to trust instead of the system's")
+    proxy: str | None = key(
+        None, address("http", "https"), "proxy to go through; proxies in the environment are ignored"
+    )
+    max_age_s: int | None = key(None, whole(1, 2**31), "older batches end as 'expired'; absent: no limit")
+
+    def __post_init__(self) -> None:
+        """Refuse what would send the token in the clear."""
+        for each in (self.url, self.checkin_url):
+            if each and self.token_file and urlsplit(each).scheme == "http" and not is_loopback(each):
+                raise ValueError(f"token_file: the token would travel unencrypted to {each}; use https")
+
+
+def read_token(destination: DestinationConfig) -> str | None:
+    """The bearer token, read anew each time so that it can be changed in place. None if there is none.
+
+    Raises ConfigError if the file cannot be read, is empty, holds more than a token, or may be read by everybody.
+    """
+    file = destination.token_file
+    if file is None:
+        return None
+    try:
+        if stat.S_IMODE(file.stat().st_mode) & stat.S_IROTH:
+            raise ConfigError(f"token_file {file}: every user of this host may read it. Do: chmod o-rwx {file}")
+        token = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"token_file {file}: {error.strerror}. Check its path, owner and mode.") from None
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise ConfigError(f"token_file {file}: must hold one line of printable ASCII without spaces: the token.")
+    return token

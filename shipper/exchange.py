@@ -1,0 +1,53 @@
+"""A request to a destination, its answer, and what became of the attempt: values, whatever carries them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shipper.budget import Phase, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send. `headers` are sent as they are, plus Host, Content-Length and a plain Accept-Encoding.
+
+    The body is complete and in memory: a retry sends the same bytes.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete final answer, inside the deadline. `headers` have lower-case names.
+
+    `body` is at most 64 KiB; of an answer other than 2xx it is the first 64 KiB at most, and empty where its coding
+    cannot be read: there the status is what counts.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one attempt.
+
+    `phase` is the last one reached: READ for an answer. `timings.close_ms` is None where the connection stayed
+    open. `overshoot_ms` is how far past the deadline the attempt ended, 0 if before. `deadline_exceeded` tells of the
+    whole deadline, not of the limits for names and connecting. `error` is a sentence, None if there is a response.
+    """
+
+    response: Response | None
+    phase: Phase
+    timings: Timings
+    total_ms: float
+    overshoot_ms: float
+    sent_bytes: int
+    received_bytes: int
+    address: str | None
+    error: str | None
+    deadline_exceeded: bool

@@ -1,0 +1,69 @@
+"""Rows of the database shaped into what the receiver tells: hosts with their gaps, totals per series.
+
+Pure: rows in, values for JSON out.
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import groupby, pairwise
+from typing import Any
+
+GAPS_SHOWN = 100
+
+HOST_KEYS = ("host", "batches", "points", "first_batch_at", "last_batch_at", "last_window_end")
+
+
+def hosts(
+    seen: Iterable[tuple[Any, ...]],
+    runs: Iterable[tuple[str, str, int, int]],
+    checkins: Iterable[tuple[str, float, str]],
+) -> list[dict[str, Any]]:
+    """Every host that sent batches or check-ins.
+
+    `seen` has HOST_KEYS in their order; `runs` (host, spool id, first and last window sequence number that
+    arrived), sorted; `checkins` (host, received at, JSON text). Instants are Unix seconds. Of each spool of a
+    host, `missing` counts the windows between its first and last that have not arrived, and `gaps` are their
+    ranges, both ends included, the newest GAPS_SHOWN. While a backlog drains, gaps close.
+    """
+    found: dict[str, dict[str, Any]] = {
+        row[0]: {**dict(zip(HOST_KEYS, row, strict=True)), "missing": 0, "spools": [], "checkin": None} for row in seen
+    }
+    for (host, spool_id), group in groupby(runs, key=lambda run: run[:2]):
+        ranges = [(first, last) for _, _, first, last in group]
+        gaps = [[left[1] + 1, right[0] - 1] for left, right in pairwise(ranges)]
+        missing = sum(last - first + 1 for first, last in gaps)
+        found[host]["missing"] += missing
+        found[host]["spools"].append(
+            {
+                "spool_id": spool_id,
+                "first_seq": ranges[0][0],
+                "last_seq": ranges[-1][1],
+                "missing": missing,
+                "gaps": gaps[-GAPS_SHOWN:],
+            }
+        )
+    for host, at, body in checkins:
+        found[host]["checkin"] = {"received_at": at, "body": json.loads(body)}
+    return list(found.values())
+
+
+def totals(rows: Iterable[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """One object per series, from rows (host, name, type, tags, stat, windows, sum, newest value), sorted.
+
+    `windows` counts windows; `sum` adds up counters and the sums of timers, `count` the counts of timers;
+    `last` is the newest window's value, for timers an object of all its statistics.
+    """
+    found = []
+    for (host, name, kind, tags), group in groupby(rows, key=lambda row: row[:4]):
+        stats = {stat: (windows, sum_, last) for *_, stat, windows, sum_, last in group}
+        total: dict[str, Any] = {"host": host, "name": name, "type": kind, "tags": json.loads(tags)}
+        total["windows"] = max(windows for windows, _, _ in stats.values())
+        if "value" in stats:
+            total["last"] = stats["value"][2]
+            if kind == "counter":
+                total["sum"] = stats["value"][1]
+        else:
+            total["last"] = {stat: last for stat, (_, _, last) in stats.items()}
+            total |= {stat: stats[stat][1] for stat in ("count", "sum") if stat in stats}
+        found.append(total)
+    return found

@@ -1,0 +1,176 @@
+"""Points, windows, and the stored form of a batch: one JSON document, gzip-compressed.
+
+    {"v":1,"key":"9f3c...-8841","id":8841,"host":"web-1","window":{"start":1764000000,"end":1764000010,"seq":8841},
+     "points":[{"name":"api.hits","type":"counter","tags":{"env":"prod"},"value":2.0}, ...]}
+
+One document is one line with a newline at its end, and one gzip member with no time stamp in its header.
+Members can therefore be concatenated as they are: the result is gzip again, its content newline-delimited
+JSON, and a batch that is sent twice is the same bytes twice.
+
+Pure: no clock, no file. The numbers in a document are finite; NaN and infinity cannot be stored.
+"""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from spool.errors import PayloadError
+
+MAX_POINTS = 5_000
+"""Points in one batch; a larger window becomes several batches in one transaction."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One series in one window.
+
+    `type` is counter, gauge, timer or set. `values` maps a statistic to a finite number: `value` for
+    counters (sum, scaled by sample rates), gauges (last) and sets (distinct members); `count`, `sum`,
+    `min`, `max`, `mean`, `stddev` and `p50` ... for timers, which may also carry `sketch`, a JSON object
+    (see collector/sketch.py). `tags` has "" for a tag without a value.
+    """
+
+    name: str
+    type: str
+    tags: Mapping[str, str]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the collector received between two instants, and what became of it.
+
+    `start` and `end` are Unix seconds; `end` is the time stamp of every point in it. `seq` counts windows
+    over the life of a spool and never repeats, whatever the clock does. Every received line is in exactly
+    one of `accepted` and `rejected` (by reason code); `dropped` are datagrams that the kernel counted as
+    lost in that time because the socket's buffer was full.
+    """
+
+    seq: int
+    start: float
+    end: float
+    points: Sequence[Point]
+    series: int = 0
+    datagrams: int = 0
+    lines: int = 0
+    accepted: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    overflowed: int = 0
+    partial: bool = False
+
+
+class State(StrEnum):
+    """Where a batch stands at a destination. UNSENT is the absence of a row in its delivery file."""
+
+    UNSENT = "unsent"
+    ACKNOWLEDGED = "acknowledged"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it lies in the spool. `payload` is the gzip member, `sha256` its hash in hexadecimal."""
+
+    id: int
+    key: str
+    window_start: float
+    window_end: float
+    window_seq: int
+    committed_at: float
+    points: int
+    series: int
+    raw_bytes: int
+    payload: bytes
+    sha256: str
+
+    def verified(self) -> bytes:
+        """The payload, if it still has its hash. Raises PayloadError if the disk changed it."""
+        seen = hashlib.sha256(self.payload).hexdigest()
+        if seen != self.sha256:
+            raise PayloadError(
+                f"batch {self.id}: payload has SHA-256 {seen[:12]}..., stored was {self.sha256[:12]}...: "
+                "the disk changed it. It will not be sent; see `holdfast dead show`."
+            )
+        return self.payload
+
+
+def batch_key(spool_id: str, batch_id: int) -> str:
+    """The name that a batch has everywhere and for ever: random id of the spool, id of the batch."""
+    return f"{spool_id}-{batch_id}"
+
+
+def instant(seconds: float) -> int | float:
+    """Unix seconds for a document: whole where they are whole, else to the millisecond."""
+    rounded = round(seconds, 3)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def split(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    """A window's points in runs of at most MAX_POINTS; an empty window is one empty run."""
+    for first in range(0, max(len(points), 1), MAX_POINTS):
+        yield points[first : first + MAX_POINTS]
+
+
+def encode(
+    spool_id: str, batch_id: int, host: str, window: Window, points: Sequence[Point], committed_at: float
+) -> Batch:
+    """A batch in its stored form. Raises ValueError for a number that JSON cannot carry."""
+    batch = batch_key(spool_id, batch_id)
+    document = {
+        "v": VERSION,
+        "key": batch,
+        "id": batch_id,
+        "host": host,
+        "window": {"start": instant(window.start), "end": instant(window.end), "seq": window.seq},
+        "points": [{"name": p.name, "type": p.type, "tags": p.tags, **p.values} for p in points],
+    }
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
+    raw = text.encode("utf-8")
+    payload = gzip.compress(raw, compresslevel=6, mtime=0)
+    return Batch(
+        id=batch_id,
+        key=batch,
+        window_start=window.start,
+        window_end=window.end,
+        window_seq=window.seq,
+        committed_at=committed_at,
+        points=len(points),
+        series=len({(p.name, p.type, tuple(sorted(p.tags.items()))) for p in points}),
+        raw_bytes=len(raw),
+        payload=payload,
+        sha256=hashlib.sha256(payload).hexdigest(),
+    )
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """The document in one stored payload. Raises PayloadError if it is not gzip, not JSON, or not ours."""
+    try:
+        document = json.loads(gzip.decompress(payload))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise PayloadError(f"payload cannot be read: {error}") from None
+    if not isinstance(document, dict) or document.get("v") != VERSION or "points" not in document:
+        raise PayloadError(f"payload is not a batch of version {VERSION}")
+    return document
+
+
+def points_of(document: Mapping[str, Any]) -> list[Point]:
+    """The points of a decoded document."""
+    return [
+        Point(
+            name=each["name"],
+            type=each["type"],
+            tags=each["tags"],
+            values={stat: value for stat, value in each.items() if stat not in ("name", "type", "tags")},
+        )
+        for each in document["points"]
+    ]

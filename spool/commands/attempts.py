@@ -1,0 +1,124 @@
+"""`holdfast attempts`: what each upload attempt did, how long each phase took, and how it ended."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from math import ceil
+from typing import Any
+
+import click
+
+from spool.commands.options import destination as destination_option
+from spool.commands.options import limit as limit_option
+from spool.commands.options import time_range
+from spool.commands.place import Place, known
+from spool.human import clock, size
+from spool.output import Column, Form, Row, print_rows, row_options
+
+PHASES = ("dns", "connect", "tls", "write", "wait", "read", "close", "total")
+
+
+@click.command()
+@click.option("--summary", is_flag=True, help="Count, p50, p99 and max of each phase, by outcome.")
+@click.option("--batch", "batch_id", type=click.IntRange(min=1), metavar="ID", help="Only attempts that carried it.")
+@click.option("--outcome", help="Only attempts that ended so: ack, retry, park, split, dead.")
+@destination_option("Only attempts at this destination.")
+@time_range("attempts begun")
+@limit_option(20, "attempts (with --summary: looked at, unless --since says which)")
+@row_options
+@click.pass_obj
+def attempts(
+    place: Place,
+    *,
+    summary: bool,
+    batch_id: int | None,
+    outcome: str | None,
+    destination: str | None,
+    since: float | None,
+    until: float | None,
+    limit: int,
+    form: Form,
+) -> None:
+    """Show upload attempts, newest first, with the milliseconds of each phase.
+
+    A phase that was not reached has no time. Keys: destination, then the columns of the table `attempts`; with
+    --summary: destination, outcome, phase, count, p50_ms, p99_ms, max_ms.
+    """
+    now = place.clock()
+    many = MANY if summary or until is not None or outcome else limit
+    with place.opened(destination) as (_, deliveries):
+        rows = [
+            {"destination": name, **row}
+            for name, delivery in known(deliveries)
+            for row in delivery.attempts(since or 0.0, batch_id, max(many, MANY if batch_id else 0))
+            if (until is None or row["started_at"] <= until) and outcome in (None, row["outcome"])
+        ]
+    rows.sort(key=lambda row: row["started_at"], reverse=True)
+    if summary:
+        print_rows(summarise(rows), form, SUMMARY_COLUMNS)
+    else:
+        print_rows(rows[:limit], form, attempt_columns(now))
+
+
+MANY = 100_000
+"""Attempts looked at where rows are chosen or added up here rather than by SQL: a month of a busy shipper is less."""
+
+
+def summarise(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """For each destination, outcome and phase: how many attempts reached it, and p50, p99 and max of its time."""
+    times: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        for phase in PHASES:
+            if row[f"{phase}_ms"] is not None:
+                times.setdefault((row["destination"], row["outcome"], phase), []).append(row[f"{phase}_ms"])
+    for destination, outcome, phase in sorted(times, key=lambda each: (*each[:2], PHASES.index(each[2]))):
+        values = sorted(times[destination, outcome, phase])
+        yield {
+            "destination": destination,
+            "outcome": outcome,
+            "phase": phase,
+            "count": len(values),
+            "p50_ms": quantile(values, 0.5),
+            "p99_ms": quantile(values, 0.99),
+            "max_ms": values[-1],
+        }
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """The nearest-rank quantile of a non-empty sorted sequence: an attempt that really was."""
+    return ordered[max(0, ceil(q * len(ordered)) - 1)]
+
+
+def _carried(row: Row) -> str:
+    return str(row["ids"]) if len(row["ids"]) <= 20 else f"{row['first_batch']}..{row['last_batch']} ({row['batches']})"
+
+
+def _ms(row: Row, name: str) -> str:
+    value = row[name]
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def attempt_columns(now: float) -> list[Column]:
+    """The columns of the text form."""
+    return [
+        Column("STARTED", lambda row: clock(row["started_at"], now)),
+        Column("TO", lambda row: row["destination"]),
+        Column("LANE", lambda row: row["lane"]),
+        Column("BATCHES", _carried),
+        Column("SIZE", lambda row: size(row["body_bytes"]), right=True),
+        Column("OUTCOME", lambda row: row["outcome"]),
+        Column("PHASE", lambda row: row["phase"]),
+        Column("STATUS", lambda row: "-" if row["status"] is None else str(row["status"]), right=True),
+        *(Column(phase.upper(), partial(_ms, name=f"{phase}_ms"), right=True) for phase in PHASES),
+        Column("ERROR", lambda row: row["error"] or ""),
+    ]
+
+
+SUMMARY_COLUMNS = [
+    Column("TO", lambda row: row["destination"]),
+    Column("OUTCOME", lambda row: row["outcome"]),
+    Column("PHASE", lambda row: row["phase"]),
+    Column("COUNT", lambda row: str(row["count"]), right=True),
+    Column("P50 MS", lambda row: _ms(row, "p50_ms"), right=True),
+    Column("P99 MS", lambda row: _ms(row, "p99_ms"), right=True),
+    Column("MAX MS", lambda row: _ms(row, "max_ms"), right=True),
+]

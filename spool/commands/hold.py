@@ -1,0 +1,82 @@
+"""`holdfast hold` and `holdfast release`: keep unsent batches back, and let them go again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from spool.batch import State
+from spool.commands.options import destination as destination_option
+from spool.commands.options import user
+from spool.commands.place import Place, known
+from spool.delivery import Delivery
+from spool.human import count
+
+MOST = 1_000_000
+
+
+@click.command()
+@click.argument("batch_ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
+@destination_option("Only at this destination.")
+@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@click.pass_obj
+def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, do_it: bool) -> None:
+    """Keep unsent batches back until `holdfast release`.
+
+    A held batch is not sent and does not count as late; when the spool is full it goes like an unsent one. Only for
+    destinations whose shipper has run: its file is not made here, where it might get the wrong owner.
+    """
+    with place.opened(destination) as (spool, deliveries):
+        for each in batch_ids:
+            spool.batch(each)  # raises UnknownBatch
+        unsent = {
+            name: [each for each in sorted(set(batch_ids)) if reader.state_row(each) is None]
+            for name, reader in known(deliveries)
+        }
+        spool_id = spool.spool_id
+    for name, ids in unsent.items():
+        click.echo(f"{name}: {count(len(ids))} unsent batches {'are' if do_it else 'would be'} held")
+        if do_it and ids:
+            with _writable(place, name, spool_id) as delivery:
+                delivery.hold(ids, place.clock(), user())
+    _end(do_it)
+
+
+@click.command()
+@click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@click.option("--all", "everything", is_flag=True, help="All that are held.")
+@destination_option("Only at this destination.")
+@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@click.pass_obj
+def release(
+    place: Place, *, batch_ids: tuple[int, ...], everything: bool, destination: str | None, do_it: bool
+) -> None:
+    """Let held batches go: they are unsent again, and the shipper takes them up."""
+    if bool(batch_ids) == everything:
+        raise click.UsageError("Say which batches: by ID, or --all.")
+    with place.opened(destination) as (spool, deliveries):
+        held = {
+            name: [row["batch"] for row in reader.state_rows(State.HELD, MOST)] for name, reader in known(deliveries)
+        }
+        spool_id = spool.spool_id
+    for name, those in held.items():
+        ids = those if everything else sorted(set(batch_ids).intersection(those))
+        click.echo(f"{name}: {count(len(ids))} held batches {'are' if do_it else 'would be'} released")
+        if do_it and ids:
+            with _writable(place, name, spool_id) as delivery:
+                delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])
+    _end(do_it)
+
+
+@contextmanager
+def _writable(place: Place, name: str, spool_id: str) -> Iterator[Delivery]:
+    delivery = Delivery.open(place.directory, name, spool_id)
+    try:
+        yield delivery
+    finally:
+        delivery.close()
+
+
+def _end(do_it: bool) -> None:
+    if not do_it:
+        click.echo("nothing done (add --apply)")

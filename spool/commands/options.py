@@ -1,0 +1,66 @@
+"""Options that several subcommands share, so that they have one name and one meaning."""
+
+import os
+import pwd
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from spool import timewords
+from spool.commands.place import Place
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _instant(context: click.Context, parameter: click.Parameter, word: str | None) -> float | None:
+    """A word for an instant as Unix seconds; see timewords.py."""
+    if word is None:
+        return None
+    try:
+        return timewords.instant(word, context.ensure_object(Place).clock())
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+def time_range(what: str) -> Decorator:
+    """--since and --until over `what`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        until = click.option("--until", metavar="WHEN", callback=_instant, help=f"Only {what} until then.")
+        since = click.option(
+            "--since",
+            metavar="WHEN",
+            callback=_instant,
+            help=f'Only {what} since then: 2h, yesterday, "2026-11-23 08:00".',
+        )
+        return since(until(command))
+
+    return decorate
+
+
+def limit(default: int, what: str) -> Decorator:
+    """-n/--limit: at most so many rows."""
+    return click.option(
+        "--limit",
+        "-n",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help=f"At most so many {what}.",
+    )
+
+
+def destination(doc: str) -> Decorator:
+    """--destination NAME."""
+    return click.option("--destination", "-d", metavar="NAME", help=doc)
+
+
+def user() -> str:
+    """Who gives the command, for the row that tells of it: the user, and who became root by sudo."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        name = str(os.geteuid())
+    before = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {before})" if before else name

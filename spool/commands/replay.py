@@ -1,0 +1,142 @@
+"""`holdfast replay`: the plan, and with --apply the doing, of sending batches again."""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from spool.batch import State
+from spool.commands.options import destination as destination_option
+from spool.commands.options import time_range, user
+from spool.commands.place import Place
+from spool.delivery import DeliveryReader
+from spool.human import clock, count, span
+from spool.output import as_json
+from spool.reader import Header, SpoolReader
+from spool.replay import SETTLED, Plan, apply, between, plans, settled_again
+
+TALK_S = 10.0
+"""Away from a terminal, --wait says how far it is this often."""
+
+
+@click.command()
+@click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@time_range("windows that ended")
+@destination_option("Only to this destination.")
+@click.option(
+    "--state",
+    type=click.Choice([*(str(each) for each in SETTLED), "all"]),
+    default="all",
+    show_default=True,
+    help="Only batches in this state there.",
+)
+@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@click.option("--wait", is_flag=True, help="With --apply: stay until all are settled again, showing how far it is.")
+@click.option("--json", "as_object", is_flag=True, help="The plans as one JSON object with stable keys.")
+@click.pass_context
+def replay(
+    context: click.Context,
+    *,
+    batch_ids: tuple[int, ...],
+    since: float | None,
+    until: float | None,
+    destination: str | None,
+    state: str,
+    do_it: bool,
+    wait: bool,
+    as_object: bool,
+) -> None:
+    """Send batches again: those named by ID, or those of a time range.
+
+    Prints what would be sent to which destination and does it with --apply. Keys and bytes stay the same, so a server
+    that has a batch already counts it once. --wait ends with 1 if a batch was not acknowledged.
+    """
+    place = context.ensure_object(Place)
+    if bool(batch_ids) == (since is not None or until is not None):
+        raise click.UsageError("Say which batches: by ID, or by --since and --until (one of the two ways).")
+    of = SETTLED if state == "all" else (State(state),)
+    with place.opened(destination) as (spool, deliveries):
+        bounds = (-math.inf if since is None else since, math.inf if until is None else until)
+        headers = _named(spool, batch_ids) if batch_ids else between(spool, *bounds)
+        limits = {name: place.config_value(f"destination.{name}", "max_age_s", None) for name in deliveries}
+        found = plans(headers, deliveries, of, limits, place.clock())
+        spool_id = spool.spool_id
+    if not as_object:
+        for plan in found:
+            _print_plan(plan, len(headers), limits[plan.destination], place.clock())
+    done = {}
+    if do_it:
+        for plan in found:
+            done[plan.destination] = (
+                apply(place.directory, spool_id, plan, of, place.clock(), user(), "replay") if plan.ids else 0
+            )
+    if as_object:
+        click.echo(as_json({"applied": do_it, "plans": [_as_row(plan, done) for plan in found]}, indent=2))
+    elif do_it:
+        for name, batches in done.items():
+            click.echo(f"{name}: {count(batches)} batches will be sent again")
+    else:
+        click.echo("nothing done (add --apply)")
+    if do_it and wait:
+        _wait(place, [plan for plan in found if plan.ids], context)
+
+
+def _named(spool: SpoolReader, ids: Sequence[int]) -> list[Header]:
+    for each in ids:
+        spool.batch(each)  # raises UnknownBatch for an ID that is not there, before anything is done
+    return [header for each in set(ids) for header in spool.headers_after(each - 1, limit=1)]
+
+
+def _as_row(plan: Plan, done: dict[str, int]) -> dict[str, Any]:
+    row = asdict(plan)
+    return row | {"batches": len(row.pop("ids")), "sent_again": done.get(plan.destination, 0)}
+
+
+def _print_plan(plan: Plan, selected: int, max_age_s: float | None, now: float) -> None:
+    states = ", ".join(f"{count(number)} {state}" for state, number in plan.by_state.items())
+    click.echo(
+        f"{plan.destination}: {count(len(plan.ids))} of {count(selected)} batches ({count(plan.points)} points)"
+        + (f" would be sent again: {states}" if states else " would be sent again")
+    )
+    if plan.first_start is not None and plan.last_end is not None:
+        click.echo(f"  collected {clock(plan.first_start, now)} to {clock(plan.last_end, now)}")
+    if plan.unsent or plan.held:
+        click.echo(f"  left as they are: {count(plan.unsent)} unsent, {count(plan.held)} held")
+    if plan.too_old and max_age_s is not None:
+        click.echo(
+            f"  note: {count(plan.too_old)} of them are older than {span(max_age_s)}"
+            f" ([destination.{plan.destination}] max_age_s) and would expire unsent"
+        )
+
+
+def _wait(place: Place, waiting: Sequence[Plan], context: click.Context) -> None:
+    total = sum(len(plan.ids) for plan in waiting)
+    settled: dict[State, int] = {}
+    # Away from a terminal, click's bar prints its label once and is silent; lines every TALK_S take its place.
+    with click.progressbar(length=total, label="acknowledged again", show_pos=True, file=sys.stderr) as bar:
+        told_at = place.clock()
+        while True:
+            settled = _settled(place, waiting)
+            done = sum(settled.values())
+            bar.update(done - bar.pos)
+            if done >= total:
+                break
+            if not sys.stderr.isatty() and place.clock() - told_at >= TALK_S:
+                told_at = place.clock()
+                click.echo(f"{count(done)} of {count(total)} batches settled again", err=True)
+            place.wait(1.0)
+    click.echo(", ".join(f"{count(number)} {state}" for state, number in settled.items()), err=True)
+    if set(settled) - {State.ACKNOWLEDGED}:
+        context.exit(1)
+
+
+def _settled(place: Place, waiting: Sequence[Plan]) -> dict[State, int]:
+    total: dict[State, int] = {}
+    for plan in waiting:
+        with DeliveryReader(place.directory, plan.destination) as delivery:
+            for state, number in settled_again(delivery, plan.ids).items():
+                total[state] = total.get(state, 0) + number
+    return total

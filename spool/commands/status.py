@@ -1,0 +1,138 @@
+"""`holdfast status`: one screen that says whether data arrive, and if not, why."""
+
+from collections.abc import Iterator
+
+import click
+
+from spool.commands.place import Place
+from spool.health import Destination, Facts, Health, State, as_json, judge
+from spool.human import ago, clock, count, size, span, sparkline
+from spool.output import as_json as json_text
+from spool.output import printable
+from spool.survey import survey
+
+EXIT_CODES = {State.OK: 0, State.UNKNOWN: 1, State.DEGRADED: 1, State.FAIL: 2}
+_COLOURS = {State.OK: "green", State.UNKNOWN: "yellow", State.DEGRADED: "yellow", State.FAIL: "red"}
+
+
+@click.command()
+@click.option("--json", "as_object", is_flag=True, help="One JSON object with stable keys; instants are Unix seconds.")
+@click.option("--exit-code", is_flag=True, help="End with 0 when OK, 1 when UNKNOWN or DEGRADED, 2 when FAIL.")
+@click.pass_context
+def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
+    """Show on one screen how collection and delivery stand.
+
+    Lines: collector, what it rejected in the last hour, one per destination, its backlog, losses, disk, and the state
+    with reasons: OK, UNKNOWN (just started), DEGRADED or FAIL.
+    """
+    place = context.ensure_object(Place)
+    facts = survey(place.directory, place.config.destinations(), place.limits, place.interval_s, place.clock())
+    health = judge(facts)
+    if as_object:
+        click.echo(json_text(as_json(facts, health), indent=2))
+    else:
+        for label, text in screen(facts, health):
+            click.echo(f"{label:<10} {printable(text)}" if label != "state" else _state_line(health, text))
+    if exit_code:
+        context.exit(EXIT_CODES[health.state])
+
+
+def screen(facts: Facts, health: Health) -> Iterator[tuple[str, str]]:
+    """The lines of the screen as (label, text)."""
+    yield "spool", f"{facts.directory}   id {facts.spool_id}"
+    yield "collector", _collector(facts)
+    yield "rejected", _rejected(facts)
+    for each in facts.destinations:
+        yield each.name, _destination(each, facts)
+        error = each.problem or (each.last_error if each.failures or each.parked_since is not None else None)
+        if error:
+            yield "  error", error
+        yield "  backlog", _backlog(each, facts)
+    if not facts.destinations:
+        yield (
+            "shipper",
+            "no destination is configured: batches are kept and go nowhere; see [destination.NAME]",
+        )
+    yield "losses", _lost(facts)
+    disk = facts.disk
+    space = f"{size(disk.free_bytes)} free (reserve {size(disk.reserve_bytes)})"
+    yield "disk", f"{space}   spool {size(disk.used_bytes)} of {size(disk.limit_bytes)}"
+    yield "state", health.reasons[0] if health.reasons else ""
+    for reason in health.reasons[1:]:
+        yield "", reason
+
+
+def _state_line(health: Health, reason: str) -> str:
+    word = click.style(str(health.state), fg=_COLOURS[health.state], bold=True)
+    return f"{'state':<10} {word}" + (f": {printable(reason)}" if reason else "")
+
+
+def _process(facts: Facts, who: str) -> str:
+    beat = facts.beats.get(who)
+    if beat is None:
+        return "no heartbeat"
+    return f"{beat.phase}, beat {ago(beat.at, facts.at)}"
+
+
+def _collector(facts: Facts) -> str:
+    intake = facts.intake
+    parts = [_process(facts, "collector")]
+    if intake.started_at is not None and "collector" in facts.beats:
+        parts.append(f"since {span(facts.at - intake.started_at)}")
+    parts.append(f"last commit {ago(intake.last_commit_at, facts.at)}")
+    parts += [f"{count(intake.series)} series", f"{intake.lines_per_s:,.1f} lines/s"]
+    return "   ".join(parts)
+
+
+def _rejected(facts: Facts) -> str:
+    intake = facts.intake
+    reasons = ", ".join(f"{reason} {count(number)}" for reason, number in intake.rejected_by.items())
+    parts = [f"{count(intake.rejected)} of {count(intake.lines)} lines in 1h" + (f": {reasons}" if reasons else "")]
+    parts.append(f"kernel drops {count(intake.dropped)}")
+    if intake.overflowed:
+        parts.append(f"beyond max_series {count(intake.overflowed)}")
+    return "   ".join(parts)
+
+
+def _lost(facts: Facts) -> str:
+    losses = facts.losses
+    if not losses.week_rows:
+        return "none in 7d"
+    lost = f"{count(losses.week_points)} points ({count(losses.week_batches)} batches) in 7d"
+    return f"{lost}, last {ago(losses.last_at, facts.at)}"
+
+
+def _destination(each: Destination, facts: Facts) -> str:
+    parts = [_process(facts, f"shipper-{each.name}")] if each.configured else ["not configured any more"]
+    parts.append(f"last ack {ago(each.last_ack_at, facts.at)}")
+    if each.parked_since is not None:
+        parts.append(f"parked since {clock(each.parked_since, facts.at)}: {each.parked_reason or ''}")
+    elif each.failures:
+        parts.append(f"failing, {each.failures} in a row")
+        if each.next_try_at is not None:
+            parts.append(f"next try in {span(max(0.0, each.next_try_at - facts.at))}")
+    return "   ".join(parts)
+
+
+def _backlog(each: Destination, facts: Facts) -> str:
+    others = "   ".join(
+        f"{name} {count(n)}" for name, n in (("dead", each.dead), ("expired", each.expired), ("held", each.held)) if n
+    )
+    if not each.unsent_batches:
+        return "empty" + (f"   {others}" if others else "")
+    parts = [f"{count(each.unsent_batches)} batches  {count(each.unsent_points)} points  {size(each.unsent_bytes)}"]
+    if each.oldest_unsent_end is not None:
+        parts.append(f"oldest {span(facts.at - each.oldest_unsent_end)}")
+    picture = sparkline(each.backlog_minutes)
+    if picture:
+        parts.append(picture)
+    parts.append(_draining(each, facts.intake.batches_per_s))
+    if others:
+        parts.append(others)
+    return "   ".join(parts)
+
+
+def _draining(each: Destination, intake_per_s: float) -> str:
+    text = f"draining {each.drained_per_s:.1f}/s, intake {intake_per_s:.1f}/s"
+    gain = each.drained_per_s - intake_per_s
+    return text + (f", empty in {span(each.unsent_batches / gain)}" if gain > 0 else ", not getting smaller")

@@ -1,0 +1,188 @@
+"""The only place that opens SQLite files, and the only way to write to one.
+
+Writers get WAL, synchronous=FULL and no implicit transactions; whatever they do runs inside `write()`, which is
+BEGIN IMMEDIATE ... COMMIT. (A deferred BEGIN that reads before it writes fails at once with SQLITE_BUSY_SNAPSHOT,
+however long the timeout.) Readers get `mode=ro`: they never create a file, never checkpoint, and hold no snapshot
+longer than one method call. `immutable=1` is never used: beside a live writer it returns wrong rows.
+
+SQLite's errors leave this module as ours: SpoolMissing, SpoolBusy, SpoolDamaged, SpoolUnusable.
+"""
+
+import fcntl
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolUnusable
+
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+"""The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone."""
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's exceptions into ours, naming the file."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _PASSING:
+            raise SpoolBusy(f"{path}: {error}. Nothing was written; it will be tried again.") from error
+        if code in _DAMAGE:
+            raise SpoolDamaged(
+                f"{path}: {error}. The collector sets a damaged spool aside when it starts."
+            ) from error
+        if code == sqlite3.SQLITE_CANTOPEN:
+            _see(path)
+        if code in (
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_AUTH,
+        ):
+            raise SpoolUnusable(
+                f"{path}: {error}. A stopped spool can be read only by a user who may write its folder: "
+                "run this as the spool's owner."
+            ) from error
+        raise
+
+
+def make_directory(directory: Path) -> None:
+    """Make the spool's folder (mode 0700) if it is not there. Raises SpoolUnusable with the reason."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SpoolUnusable(f"{directory}: is a file; [spool] dir must name a folder.") from None
+    except OSError as error:
+        raise SpoolUnusable(f"{directory}: cannot be made: {error.strerror}. See [spool] dir.") from None
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise SpoolUnusable(
+            f"{directory}: not writable for user {os.geteuid()}. Run as its owner, or change [spool] dir."
+        )
+
+
+def lock(directory: Path, who: str) -> IO[str]:
+    """Hold the right to be the one `who` ("collector", "shipper-main") of this spool while the file is open.
+
+    The kernel drops the lock when the process ends, however it ends. Raises SpoolUnusable if somebody has it.
+    """
+    path = directory / f"{who}.lock"
+    try:
+        file = path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise SpoolUnusable(f"{path}: {error.strerror}. Run as the owner of the folder.") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "?"
+        file.close()
+        raise SpoolUnusable(
+            f"{directory}: already has a {who} (process {owner}). Stop that one first."
+        ) from None
+    try:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+    except OSError:  # the disk is full: the lock holds without its label
+        pass
+    return file
+
+
+def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
+    """Open or create `path` for its one writer; waits at most `busy_s` for a lock.
+
+    Afterwards the file is in WAL mode. The schema is not looked at: see schema.migrate.
+    """
+    with translated(path):
+        if path.is_dir():
+            raise SpoolUnusable(f"{path}: is a folder; the spool keeps a file there. Move it away.")
+        connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only takes effect on a new file
+            _switch_to_wal(connection, path, busy_s)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+            connection.execute("PRAGMA wal_autocheckpoint = 1000")
+            connection.execute("PRAGMA mmap_size = 0")
+            path.chmod(0o600)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:
+    # The switch does not honour the busy timeout: two first starts at once fail without this loop.
+    give_up_at = time.monotonic() + busy_s
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                raise SpoolUnusable(
+                    f"{path}: the file system has no shared memory for SQLite's WAL. Put [spool] dir on a local disk."
+                )
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+
+
+def open_reader(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
+    """Open an existing file for reading only. Raises SpoolMissing, SpoolUnusable or SpoolDamaged."""
+    _see(path)
+    with translated(path):
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _see(path: Path) -> None:
+    """Raise SpoolMissing if there is no such file, SpoolUnusable if it is no file or this user may not know."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpoolUnusable(f"{path}: is not a file; the spool keeps one there. Move it away.")
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpoolMissing(f"{path}: no such file. Has its process been started? See [spool] dir.") from None
+    except OSError as error:
+        raise SpoolUnusable(f"{path}: {error.strerror}. Run this as the spool's owner.") from None
+
+
+def attach(connection: sqlite3.Connection, path: Path, name: str) -> None:
+    """Let a reader's statements see a second file, read-only too, as schema `name` (a word of ours, not input)."""
+    with translated(path):
+        connection.execute(f"ATTACH ? AS {name}", (f"file:{quote(str(path.absolute()))}?mode=ro",))
+
+
+@contextmanager
+def write(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+    """One write transaction. On any exception nothing of it remains."""
+    with translated(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")  # in here, because COMMIT itself can fail: disk full, busy
+        except BaseException:
+            connection.rollback()  # does nothing where SQLite has rolled back already
+            raise

@@ -1,0 +1,369 @@
+"""What became of each batch at one destination: `delivery-NAME.db`, written by that destination's shipper.
+
+A batch that has no row in `states` is unsent. There is no in-flight state: a batch being sent right now is a fact
+about a process, and disappears with it. Losing this file costs duplicates under the same keys, never data.
+
+The few operator's commands that change delivery state (hold, release, replay) use the same class, each in one short
+BEGIN IMMEDIATE transaction that also leaves a row in `changes`: who, when, what.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from spool.batch import Batch
+from spool.batch import State as State  # at home in a pure module, offered here beside what stores it
+from spool.connection import open_reader, open_writer, translated, write
+from spool.schema import DELIVERY_STEPS, check, migrate
+
+BUSY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A batch's new state, with the reason in words where it is not simply acknowledged."""
+
+    state: State
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One upload attempt as it is kept: `ids` is like "8841-8850,8852"; a phase not reached has None milliseconds."""
+
+    started_at: float
+    lane: str
+    first_batch: int
+    last_batch: int
+    batches: int
+    ids: str
+    points: int
+    body_bytes: int
+    outcome: str
+    phase: str
+    status: int | None
+    error: str | None
+    dns_ms: float | None
+    connect_ms: float | None
+    tls_ms: float | None
+    write_ms: float | None
+    wait_ms: float | None
+    read_ms: float | None
+    close_ms: float | None
+    total_ms: float
+    overshoot_ms: float
+    sent_bytes: int
+    received_bytes: int
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How the destination as a whole is doing. Instants are Unix seconds, None where there was none yet."""
+
+    failures: int = 0
+    next_try_at: float | None = None
+    parked_since: float | None = None
+    parked_reason: str | None = None
+    last_attempt_at: float | None = None
+    last_ack_at: float | None = None
+    last_error: str | None = None
+    clock_offset_s: float | None = None
+
+
+_CONDITION = ", ".join(each.name for each in fields(Condition))
+_ATTEMPT = ", ".join(each.name for each in fields(AttemptRow))
+
+
+def file_name(destination: str) -> str:
+    """The name of a destination's delivery file."""
+    return f"delivery-{destination}.db"
+
+
+def destinations_on_disk(directory: Path) -> list[str]:
+    """Destinations that have a delivery file in `directory`, configured or not."""
+    return sorted(
+        path.stem.removeprefix("delivery-")
+        for path in directory.glob("delivery-*.db")
+        if path.suffix == ".db"
+    )
+
+
+def ranges(ids: Iterable[int]) -> str:
+    """Ids as text: [8841, 8842, 8843, 8850] is "8841-8843,8850"."""
+    runs: list[list[int]] = []
+    for each in sorted(ids):
+        if runs and each == runs[-1][1] + 1:
+            runs[-1][1] = each
+        else:
+            runs.append([each, each])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def within(batch_id: int, text: str) -> bool:
+    """Whether `batch_id` is among the ids written by `ranges`."""
+    pairs = (part.partition("-") for part in text.split(",") if part)
+    return any(int(first) <= batch_id <= int(last or first) for first, _, last in pairs)
+
+
+class DeliveryReader:
+    """An open, read-only delivery file. Every method reads a bounded page and holds nothing afterwards."""
+
+    def __init__(self, directory: Path, destination: str, busy_s: float = BUSY_S) -> None:
+        """Open the file of `destination`, waiting up to `busy_s` for a lock. Raises SpoolMissing if there is none."""
+        self.destination = destination
+        self.path = directory / file_name(destination)
+        self._connection = open_reader(self.path, busy_s)
+        try:
+            check(self._connection, self.path, DELIVERY_STEPS)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> "DeliveryReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _dicts(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        with translated(self.path):
+            cursor = self._connection.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _one(self, sql: str, values: Sequence[object] = ()) -> Any:
+        with translated(self.path):
+            return self._connection.execute(sql, values).fetchone()
+
+    def spool_id(self) -> str | None:
+        """The spool that the states belong to; another spool's ids mean other batches."""
+        row = self._one("SELECT value FROM meta WHERE name = 'spool_id'")
+        return str(row[0]) if row else None
+
+    def settled_through(self) -> int:
+        """Every batch up to and including this id has a state: where a search for unsent ones may begin."""
+        row = self._one("SELECT value FROM meta WHERE name = 'settled_through'")
+        return int(row[0]) if row else 0
+
+    def states(self, first: int, last: int) -> dict[int, State]:
+        """The states of the batches with ids in [first, last]; those that are not in it are unsent."""
+        rows = self._dicts("SELECT batch, state FROM states WHERE batch BETWEEN ? AND ?", (first, last))
+        return {row["batch"]: State(row["state"]) for row in rows}
+
+    def state_rows(self, state: State | None = None, limit: int = 500) -> list[dict[str, Any]]:
+        """Rows of `states` (batch, state, at, attempt, reason), newest batch first."""
+        wanted = None if state is None else str(state)
+        return self._dicts(
+            "SELECT * FROM states WHERE ? IS NULL OR state = ? ORDER BY batch DESC LIMIT ?",
+            (wanted, wanted, limit),
+        )
+
+    def state_row(self, batch_id: int) -> dict[str, Any] | None:
+        """The row of one batch, or None while it is unsent."""
+        rows = self._dicts("SELECT * FROM states WHERE batch = ?", (batch_id,))
+        return rows[0] if rows else None
+
+    def counts(self, since: float = 0.0) -> dict[str, int]:
+        """How many batches came into each state since `since`, unsent left out."""
+        rows = self._dicts("SELECT state, count(*) AS n FROM states WHERE at >= ? GROUP BY 1", (since,))
+        return {row["state"]: row["n"] for row in rows}
+
+    def condition(self) -> Condition:
+        """The destination's condition."""
+        row = self._one(f"SELECT {_CONDITION} FROM condition")
+        return Condition(*row) if row else Condition()
+
+    def attempts(
+        self, since: float = 0.0, batch_id: int | None = None, limit: int = 500
+    ) -> list[dict[str, Any]]:
+        """Rows of `attempts` that began since `since`, newest first; with `batch_id`, those that carried it."""
+        rows = self._dicts(
+            "SELECT * FROM attempts WHERE started_at >= ? AND (? IS NULL OR ? BETWEEN first_batch AND last_batch)"
+            " ORDER BY id DESC LIMIT ?",
+            (since, batch_id, batch_id, limit),
+        )
+        return [row for row in rows if batch_id is None or within(batch_id, row["ids"])]
+
+    def attempts_over(self, first: int, last: int, limit: int = 5_000) -> list[dict[str, Any]]:
+        """The newest attempts that carried batches with ids within [first, last], newest first: outcome and error."""
+        return self._dicts(
+            "SELECT id, started_at, first_batch, last_batch, ids, outcome, error FROM attempts"
+            " WHERE last_batch >= ? AND first_batch <= ? ORDER BY id DESC LIMIT ?",
+            (first, last, limit),
+        )
+
+    def minutes(self, since: float = 0.0, limit: int = 100_000) -> list[dict[str, Any]]:
+        """One row per minute (`minute` is Unix seconds) of backlog, acknowledged and failed, oldest first."""
+        return self._dicts("SELECT * FROM minutes WHERE minute >= ? ORDER BY minute LIMIT ?", (since, limit))
+
+    def changes(self, since: float = 0.0, limit: int = 500) -> list[dict[str, Any]]:
+        """What operators changed, newest first."""
+        return self._dicts("SELECT * FROM changes WHERE at >= ? ORDER BY id DESC LIMIT ?", (since, limit))
+
+
+class Delivery(DeliveryReader):
+    """An open delivery file that may be written."""
+
+    def __init__(self, directory: Path, destination: str, connection: sqlite3.Connection) -> None:
+        self.destination = destination
+        self.path = directory / file_name(destination)
+        self._connection = connection
+        self._newest_change: object = None  # as of the last call of settle_through
+
+    @classmethod
+    def open(cls, directory: Path, destination: str, spool_id: str) -> "Delivery":
+        """Open or create the file of `destination` for the spool `spool_id`.
+
+        A file that belongs to another spool is set aside under a name that says so: its ids mean other batches.
+        Raises SpoolUnusable, SpoolDamaged or SpoolBusy.
+        """
+        path = directory / file_name(destination)
+        delivery = cls._open(directory, destination)
+        owner = delivery.spool_id()
+        if owner not in (None, spool_id):
+            delivery.close()
+            path.rename(path.with_name(f"{path.name}.of-spool-{owner}"))
+            for leftover in (f"{path.name}-wal", f"{path.name}-shm"):
+                path.with_name(leftover).unlink(missing_ok=True)
+            delivery = cls._open(directory, destination)
+        with write(delivery._connection, path) as db:
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('spool_id', ?)", (spool_id,))
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('settled_through', '0')")
+        return delivery
+
+    @classmethod
+    def _open(cls, directory: Path, destination: str) -> "Delivery":
+        path = directory / file_name(destination)
+        connection = open_writer(path, BUSY_S)
+        try:
+            migrate(connection, path, DELIVERY_STEPS)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(directory, destination, connection)
+
+    def record(self, attempt: AttemptRow, settled: Mapping[int, Settled], condition: Condition) -> None:
+        """Keep one finished attempt, the states it brought, and the destination's condition: one transaction."""
+        marks = ", ".join("?" * len(fields(AttemptRow)))
+        with write(self._connection, self.path) as db:
+            row = db.execute(f"INSERT INTO attempts ({_ATTEMPT}) VALUES ({marks})", astuple(attempt))
+            self._settle(db, settled, attempt.started_at + attempt.total_ms / 1000, row.lastrowid)
+            self._set_condition(db, condition)
+
+    def settle(self, settled: Mapping[int, Settled], at: float) -> None:
+        """Give batches a state without an attempt: expired before it was sent, rotten on the disk."""
+        with write(self._connection, self.path) as db:
+            self._settle(db, settled, at, None)
+
+    @staticmethod
+    def _settle(
+        db: sqlite3.Connection, settled: Mapping[int, Settled], at: float, attempt: int | None
+    ) -> None:
+        # A state that an operator set meanwhile (held) stays: the batch arrived all the same, or will after release.
+        db.executemany(
+            "INSERT INTO states (batch, state, at, attempt, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (batch) DO"
+            " UPDATE SET state = excluded.state, at = excluded.at, attempt = excluded.attempt, reason = excluded.reason"
+            " WHERE excluded.state = 'acknowledged'",
+            [(batch, str(each.state), at, attempt, each.reason) for batch, each in settled.items()],
+        )
+
+    @staticmethod
+    def _set_condition(db: sqlite3.Connection, condition: Condition) -> None:
+        assignments = ", ".join(f"{each.name} = ?" for each in fields(Condition))
+        db.execute(f"UPDATE condition SET {assignments}", astuple(condition))
+
+    def set_condition(self, condition: Condition) -> None:
+        """Store the destination's condition alone."""
+        with write(self._connection, self.path) as db:
+            self._set_condition(db, condition)
+
+    def settle_through(self, batch_id: int) -> None:
+        """Note that every batch up to `batch_id` has a state, so that no search looks at them again.
+
+        Does nothing if an operator changed states since the last call: a batch that the caller saw settled may be
+        unsent again. The caller searches anew between two calls, so the next one is right.
+        """
+        with write(self._connection, self.path) as db:
+            newest = db.execute("SELECT max(id) FROM changes").fetchone()
+            if newest == self._newest_change:
+                db.execute("UPDATE meta SET value = ? WHERE name = 'settled_through'", (str(batch_id),))
+            self._newest_change = newest
+
+    def note_minute(
+        self, minute: int, backlog: tuple[int, int, float | None], acknowledged: int, failed: int
+    ) -> None:
+        """Keep the row of one minute. `backlog` is (batches, bytes, oldest window end) at its end."""
+        with write(self._connection, self.path) as db:
+            db.execute(
+                "INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?, ?)",
+                (minute, *backlog, acknowledged, failed),
+            )
+
+    def forget(self, before: float, below_batch: int) -> None:
+        """Delete history from before `before` (Unix seconds), and states of batches under `below_batch` that old."""
+        with write(self._connection, self.path) as db:
+            db.execute(
+                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? LIMIT 1000)",
+                (before,),
+            )
+            db.execute("DELETE FROM minutes WHERE minute < ?", (before,))
+            db.execute(
+                "DELETE FROM states WHERE batch IN (SELECT batch FROM states WHERE batch < ? AND at < ? LIMIT 1000)",
+                (below_batch, before),
+            )
+
+    def hold(self, ids: Sequence[int], at: float, who: str) -> int:
+        """Keep unsent batches back until they are released. Returns how many there were."""
+        with write(self._connection, self.path) as db:
+            before = db.total_changes
+            db.executemany(
+                "INSERT OR IGNORE INTO states (batch, state, at, reason) VALUES (?, 'held', ?, ?)",
+                [(each, at, f"held by {who}") for each in ids],
+            )
+            changed = db.total_changes - before
+            self._note_change(db, at, who, "hold", ids, changed)
+            return changed
+
+    def make_unsent(self, ids: Sequence[int], at: float, who: str, command: str, of: Iterable[State]) -> int:
+        """Send batches again: remove their states, if these are among `of`. Returns how many there were.
+
+        The keys and bytes stay what they were, so a receiver that knows them counts each once.
+        """
+        wanted = [str(each) for each in of]
+        places = ", ".join("?" * len(wanted))
+        with write(self._connection, self.path) as db:
+            before = db.total_changes
+            db.executemany(
+                f"DELETE FROM states WHERE batch = ? AND state IN ({places})",
+                [(each, *wanted) for each in ids],
+            )
+            changed = db.total_changes - before
+            if ids:
+                db.execute(
+                    "UPDATE meta SET value = min(CAST(value AS INTEGER), ?) WHERE name = 'settled_through'",
+                    (min(ids) - 1,),
+                )
+            self._note_change(db, at, who, command, ids, changed)
+            return changed
+
+    @staticmethod
+    def _note_change(
+        db: sqlite3.Connection, at: float, who: str, command: str, ids: Sequence[int], changed: int
+    ) -> None:
+        db.execute(
+            "INSERT INTO changes (at, who, command, batches, first_batch, last_batch, ids)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (at, who, command, changed, min(ids, default=None), max(ids, default=None), ranges(ids)),
+        )
+
+
+def rotten(batch: Batch) -> Settled:
+    """The end of a batch whose payload lost its hash: kept and listed, never sent."""
+    return Settled(State.DEAD, f"payload of batch {batch.id} no longer has its hash")

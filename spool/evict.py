@@ -1,0 +1,250 @@
+"""Keeps the spool within its limits: asks retention.py what goes, and deletes that in small transactions.
+
+Runs on the thread that commits, after each commit and after each that failed. Promises: one call deletes at most
+MOST batches and about MOST_BYTES, in transactions of CHUNK that also write the rows of `losses`; it looks at no
+more than LOOK batches, waits for no lock of another process longer than BUSY_S, and holds no reader's snapshot
+while it writes. So it keeps a commit waiting for less than 100 ms. When the disk is full, the ballast is freed
+first, so that the deletion has room for its own log.
+
+Does not promise that one call is enough, nor that every acknowledged batch goes before any unsent one: behind a
+long backlog it finds them page by page, in successive calls.
+
+What the folder takes is the size of all files in it, whoever put them there, with two exceptions. Free
+pages within spool.db are not counted: the next commit takes those first. Of the WAL no more than
+WAL_LIMIT_BYTES count: a reader that was stopped in the middle can pin any amount, and no eviction makes it
+less.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from spool.batch import State
+from spool.connection import WAL_LIMIT_BYTES
+from spool.delivery import DeliveryReader
+from spool.errors import HoldfastError, SpoolBusy
+from spool.reader import Header, SpoolReader
+from spool.retention import (
+    Held,
+    Limits,
+    Newest,
+    Space,
+    Standing,
+    losses,
+    may_age,
+    next_window_bytes,
+    plan,
+    shortages,
+    standing,
+    usual_length_s,
+)
+from spool.writer import FILE, SpoolWriter
+
+MOST = 500
+MOST_BYTES = 16 * 1024 * 1024
+CHUNK = 100
+LOOK = 3_000
+BUSY_S = 0.1
+
+BALLAST = "ballast"
+BALLAST_BYTES = 4 * 1024 * 1024
+"""A deletion of CHUNK batches of 100 KB writes less than this to the WAL."""
+
+GIVE_BACK_BYTES = 2 * 1024 * 1024
+"""The most by which one call shrinks spool.db."""
+
+HISTORY_S = 30 * 86_400
+HISTORY_RUNS = 360
+"""Old rows of `windows` and `losses` go at every HISTORY_RUNSth call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """What one call did. `by_reason` counts batches; `lost_*` are those that some destination never got.
+
+    `used_bytes` by the folder and `free_bytes` on its disk are as of after it. `more` says that the limits are
+    not kept yet and another call will help.
+    """
+
+    by_reason: Mapping[str, int]
+    lost_batches: int
+    lost_points: int
+    used_bytes: int
+    free_bytes: int
+    more: bool
+
+
+class Evictor:
+    """Evicts from the spool that `writer` has open. `destinations` are the configured ones' names.
+
+    `pause` is called between transactions.
+    """
+
+    def __init__(
+        self,
+        writer: SpoolWriter,
+        limits: Limits,
+        destinations: Sequence[str],
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._writer, self._limits, self._destinations, self._pause = writer, limits, destinations, pause
+        self._directory = writer.directory
+        self._ballast = self._directory / BALLAST
+        self._look_after = self._runs = 0
+
+    def run(self, now: float) -> Evicted:
+        """Delete what the limits ask for, as far as one call goes. `now` (Unix seconds) only dates the losses.
+
+        Raises SpoolBusy if the disk or a lock refused it; what was deleted until then stays deleted and recorded.
+        """
+        try:
+            return self._run(now)
+        except SpoolBusy:
+            if not self._ballast.exists() or _free_bytes(self._directory) >= BALLAST_BYTES:
+                raise
+            self._ballast.unlink()
+            return self._run(now)
+
+    def _run(self, now: float) -> Evicted:
+        with SpoolReader(self._directory) as reader:
+            newest = _newest(reader)
+            if newest is None:
+                return Evicted({}, 0, 0, 0, 0, more=False)
+            space = self._space()
+            if max(shortages(newest, self._limits, space)) > 0:
+                self._writer.checkpoint()  # what the WAL takes comes back without a loss
+                space = self._space()
+            held = self._held(reader, newest, max(shortages(newest, self._limits, space)))
+        evictions = plan(held, newest, self._limits, space, MOST, MOST_BYTES)
+        for first in range(0, len(evictions), CHUNK):
+            chunk = evictions[first : first + CHUNK]
+            self._writer.evict(losses(chunk), [each.held.id for each in chunk], now)
+            self._pause()
+        space = self._tidy(newest)
+        lost = [each for each in evictions if each.is_loss]
+        return Evicted(
+            by_reason=Counter(str(each.reason) for each in evictions),
+            lost_batches=len(lost),
+            lost_points=sum(each.held.points for each in lost),
+            used_bytes=space.used_bytes,
+            free_bytes=space.free_bytes,
+            more=bool(evictions) and max(shortages(newest, self._limits, space)) > 0,
+        )
+
+    def _held(self, reader: SpoolReader, newest: Newest, short_bytes: float) -> list[Held]:
+        """Up to LOOK batches: the oldest page, then from where the last look broke off, until they suffice."""
+        held: list[Held] = []
+        sent_bytes = 0
+        after = 0
+        with ExitStack() as stack:
+            deliveries = [self._delivery(stack, name, reader.spool_id) for name in self._destinations]
+            while headers := reader.headers_after(after):
+                page = list(self._with_states(headers, deliveries))
+                held += page
+                sent_bytes += sum(each.payload_bytes for each in page if each.standing is Standing.ACKNOWLEDGED)
+                if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
+                    break
+                if len(held) >= LOOK:
+                    # Where acknowledged ones were found there are more: look there again.
+                    self._look_after = after if sent_bytes else page[-1].id
+                    return held
+                after = max(page[-1].id, self._look_after)
+        self._look_after = 0
+        return held
+
+    def _delivery(self, stack: ExitStack, name: str, spool_id: str) -> DeliveryReader | None:
+        """The delivery file of a destination; None (all is unsent) if it is not there, not readable, not ours."""
+        try:
+            delivery = stack.enter_context(DeliveryReader(self._directory, name, BUSY_S))
+            return delivery if delivery.spool_id() == spool_id else None
+        except HoldfastError:
+            return None
+
+    def _with_states(
+        self, headers: Sequence[Header], deliveries: Sequence[DeliveryReader | None]
+    ) -> Iterator[Held]:
+        known = [_states(each, headers[0].id, headers[-1].id) for each in deliveries]
+        for header in headers:
+            states = [each.get(header.id, State.UNSENT) for each in known]
+            stands, unsent_at = standing(dict(zip(self._destinations, states, strict=True)))
+            yield Held(
+                header.id,
+                header.window_start,
+                header.window_end,
+                header.window_seq,
+                header.points,
+                header.payload_bytes,
+                stands,
+                unsent_at,
+            )
+
+    def _tidy(self, newest: Newest) -> Space:
+        """Give back room that is not needed, make the ballast again, forget old history."""
+        space = self._space()
+        excess = min(space.reusable_bytes - next_window_bytes(newest), GIVE_BACK_BYTES)
+        if excess > 0 and space.free_bytes > 2 * GIVE_BACK_BYTES:  # what moves goes through the WAL first
+            self._writer.give_back(excess)
+        self._keep_ballast(space)
+        if self._runs % HISTORY_RUNS == 0:
+            self._writer.forget_windows(newest.end - HISTORY_S)
+        self._runs += 1
+        return space
+
+    def _keep_ballast(self, space: Space) -> None:
+        has_room = (
+            self._limits.max_bytes >= 16 * BALLAST_BYTES
+            and space.free_bytes >= self._limits.disk_reserve_bytes + 2 * BALLAST_BYTES
+        )
+        if self._ballast.exists() or not has_room:
+            return
+        try:
+            with self._ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+        except OSError:  # somebody else was faster to fill the disk
+            self._ballast.unlink(missing_ok=True)
+
+    def _space(self) -> Space:
+        live_bytes, reusable_bytes = self._writer.pages_bytes()
+        others_bytes = sum(
+            min(size, WAL_LIMIT_BYTES) if name == f"{FILE}-wal" else size
+            for name, size in _sizes(self._directory)
+            if name != FILE
+        )
+        return Space(live_bytes + others_bytes, reusable_bytes, _free_bytes(self._directory))
+
+
+def _newest(reader: SpoolReader) -> Newest | None:
+    headers = reader.headers_before(None, 50)
+    if not headers:
+        return None
+    seq = headers[0].window_seq
+    return Newest(
+        seq=seq,
+        end=headers[0].window_end,
+        interval_s=usual_length_s([each.window_end - each.window_start for each in headers]),
+        payload_bytes=sum(each.payload_bytes for each in headers if each.window_seq == seq),
+    )
+
+
+def _states(delivery: DeliveryReader | None, first: int, last: int) -> Mapping[int, State]:
+    try:
+        return delivery.states(first, last) if delivery else {}
+    except HoldfastError:
+        return {}
+
+
+def _free_bytes(directory: Path) -> int:
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
+    """Name and size of each file in the folder; what disappears meanwhile is left out."""
+    for path in directory.iterdir():
+        try:
+            yield path.name, path.stat().st_size
+        except OSError:
+            continue

@@ -1,0 +1,280 @@
+"""Facts about a spool and its deliveries -> one word of health with reasons.
+
+Health tells of *delivery*, not of being alive. It is judged from what the files say about commits, acknowledgements,
+losses and beats, so a server that hangs turns it red although every process is fine. The limits are below; each is
+chosen so that a fault that lasts shows within 60 s, and that one slow attempt or one late window does not.
+
+Pure: no clock, no file. Not promised: a forecast; DEGRADED says what is, not when the disk will be full.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from spool.human import count, size, span
+
+GRACE_S = 60.0
+"""So long after the collector's start the first commit and the first acknowledgement may be missing (UNKNOWN)."""
+
+RECENT_S = 300.0
+"""Losses, kernel drops and dead batches speak for so long after they happened."""
+
+LATE_S, VERY_LATE_S = 300.0, 1800.0
+"""The oldest unsent batch may wait so long until DEGRADED, until FAIL."""
+
+SILENT_S, VERY_SILENT_S = 30.0, 60.0
+"""A commit or a beat may be so old until DEGRADED, until FAIL. Processes beat every 5 s."""
+
+FAILING_S, NO_ACK_S = 30.0, 45.0
+"""An unsent batch this old and an acknowledgement this old, while attempts fail: the destination is failing."""
+
+STUCK_S = 60.0
+"""The same without a failed attempt: the shipper does not even try, or its first attempt hangs."""
+
+
+class State(StrEnum):
+    """Health in one word, worst last."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    DEGRADED = "DEGRADED"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state and a sentence for each thing that is wrong; none when OK."""
+
+    state: State
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A process's last heartbeat: at (Unix seconds), what it was doing, its process id."""
+
+    at: float
+    phase: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What came in. Sums are over the last hour; `recent_dropped` over RECENT_S; rates over the last minutes.
+
+    `rejected_by` counts lines by the rule they broke; `dropped` are datagrams that the kernel threw away.
+    """
+
+    interval_s: int = 10
+    started_at: float | None = None
+    last_commit_at: float | None = None
+    series: int = 0
+    lines_per_s: float = 0.0
+    batches_per_s: float = 0.0
+    windows: int = 0
+    lines: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    rejected_by: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    recent_dropped: int = 0
+    overflowed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """How delivery to one destination stands. Instants are Unix seconds, None where there was none yet.
+
+    `waiting_since` is when the oldest unsent batch began to wait: the end of its window, or the instant at which
+    an operator made it unsent again. `problem` says why the delivery file could not be read. `backlog_minutes` are
+    the unsent batches of the last hour, one number per minute, oldest first.
+    """
+
+    name: str
+    configured: bool = True
+    problem: str | None = None
+    unsent_batches: int = 0
+    unsent_points: int = 0
+    unsent_bytes: int = 0
+    oldest_unsent_end: float | None = None
+    waiting_since: float | None = None
+    drained_per_s: float = 0.0
+    acknowledged: int = 0
+    dead: int = 0
+    expired: int = 0
+    held: int = 0
+    recent_dead: int = 0
+    failures: int = 0
+    next_try_at: float | None = None
+    parked_since: float | None = None
+    parked_reason: str | None = None
+    last_attempt_at: float | None = None
+    last_ack_at: float | None = None
+    last_error: str | None = None
+    clock_offset_s: float | None = None
+    backlog_minutes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Recorded losses: within RECENT_S, and within the last 7 days."""
+
+    recent_batches: int = 0
+    recent_points: int = 0
+    recent_rows: int = 0
+    week_batches: int = 0
+    week_points: int = 0
+    week_rows: int = 0
+    last_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes: free for the spool's owner, the reserve, the spool's folder, and the most it may take."""
+
+    free_bytes: int = 0
+    reserve_bytes: int = 0
+    used_bytes: int = 0
+    limit_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that is known at the instant `at` (Unix seconds)."""
+
+    at: float
+    directory: str
+    spool_id: str
+    intake: Intake = field(default_factory=Intake)
+    beats: Mapping[str, Beat] = field(default_factory=dict)
+    destinations: Sequence[Destination] = ()
+    losses: Losses = field(default_factory=Losses)
+    disk: Disk = field(default_factory=Disk)
+
+
+Finding = tuple[State, str]
+
+
+def judge(facts: Facts) -> Health:
+    """The health that `facts` amount to: the worst finding's state, worst reasons first."""
+    findings = [*_collection(facts), *_checkin(facts), *_losses(facts), *_disk(facts.disk)]
+    for destination in facts.destinations:
+        if destination.configured:
+            findings += ((state, f"{destination.name}: {text}") for state, text in _delivery(destination, facts))
+    worst_first = sorted(findings, key=lambda each: list(State).index(each[0]), reverse=True)
+    if not worst_first:
+        return Health(State.OK)
+    return Health(worst_first[0][0], tuple(text for _, text in worst_first))
+
+
+def as_json(facts: Facts, health: Health) -> dict[str, Any]:
+    """Facts and health as one JSON object: `holdfast status --json`, and what a check-in tells the server.
+
+    Keys: `v` (1), `state`, `reasons`, then the fields of Facts by their names. Instants are Unix seconds.
+    """
+    return {"v": 1, "state": str(health.state), "reasons": list(health.reasons), **asdict(facts)}
+
+
+def _starting(facts: Facts) -> bool:
+    started = facts.intake.started_at
+    return started is not None and facts.at - started <= GRACE_S
+
+
+def _collection(facts: Facts) -> Iterator[Finding]:
+    intake, starting = facts.intake, _starting(facts)
+    yield from _silence(facts, "collector")
+    first = intake.started_at is not None and (intake.last_commit_at or 0.0) < intake.started_at
+    if first and starting:
+        yield State.UNKNOWN, "the collector has just started and has committed nothing yet"
+    elif intake.last_commit_at is None:
+        yield State.FAIL, "nothing has ever been committed: look at the collector's log"
+    else:
+        age = facts.at - intake.last_commit_at
+        if age > max(VERY_SILENT_S, 3 * intake.interval_s):
+            yield State.FAIL, f"last commit was {span(age)} ago: look at the collector's log"
+        elif age > max(SILENT_S, 2 * intake.interval_s):
+            yield State.DEGRADED, f"last commit was {span(age)} ago"
+    if intake.recent_dropped:
+        lost = count(intake.recent_dropped)
+        yield (
+            State.DEGRADED,
+            f"the kernel dropped {lost} datagrams within {span(RECENT_S)}: the receive buffer was full",
+        )
+
+
+def _checkin(facts: Facts) -> Iterator[Finding]:
+    beat = facts.beats.get("checkin")
+    if beat is not None and facts.at - beat.at > VERY_SILENT_S:
+        yield State.DEGRADED, f"checkin has been silent for {span(facts.at - beat.at)}: the server is not told"
+
+
+def _silence(facts: Facts, who: str) -> Iterator[Finding]:
+    beat = facts.beats.get(who)
+    if beat is None:
+        if not _starting(facts):
+            yield State.FAIL, f"{who} has left no heartbeat: is it running?"
+        return
+    age = facts.at - beat.at
+    if age > VERY_SILENT_S:
+        yield State.FAIL, f"{who} has been silent for {span(age)} (was in phase {beat.phase}): is it running?"
+    elif age > SILENT_S:
+        yield State.DEGRADED, f"{who} has been silent for {span(age)} (was in phase {beat.phase})"
+
+
+def _losses(facts: Facts) -> Iterator[Finding]:
+    if facts.losses.recent_rows:
+        batches, points = count(facts.losses.recent_batches), count(facts.losses.recent_points)
+        yield (
+            State.FAIL,
+            f"{points} points ({batches} batches) were lost within {span(RECENT_S)}: see `holdfast losses`",
+        )
+
+
+def _disk(disk: Disk) -> Iterator[Finding]:
+    if disk.free_bytes < 2 * disk.reserve_bytes:
+        yield (
+            State.DEGRADED,
+            f"disk has {size(disk.free_bytes)} free, {size(disk.reserve_bytes)} are the reserve: make room",
+        )
+
+
+def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
+    if destination.problem:
+        yield State.FAIL, destination.problem
+    yield from _silence(facts, f"shipper-{destination.name}")
+    if destination.parked_since is not None:
+        parked = span(facts.at - destination.parked_since)
+        yield State.DEGRADED, f"parked for {parked}: {destination.parked_reason or 'no reason kept'}"
+    if destination.recent_dead:
+        dead = count(destination.recent_dead)
+        yield (
+            State.DEGRADED,
+            f"{dead} batches became dead or expired within {span(RECENT_S)}: see `holdfast list --state dead`",
+        )
+    yield from _lateness(destination, facts)
+
+
+def _lateness(destination: Destination, facts: Facts) -> Iterator[Finding]:
+    waiting = facts.at - destination.waiting_since if destination.waiting_since is not None else 0.0
+    if waiting > VERY_LATE_S:
+        yield State.FAIL, f"oldest unsent batch waits for {span(waiting)} (limit {span(VERY_LATE_S)})"
+    elif waiting > LATE_S:
+        yield State.DEGRADED, f"oldest unsent batch waits for {span(waiting)} (limit {span(LATE_S)})"
+    error = f": {destination.last_error}" if destination.last_error else ""
+    if destination.last_ack_at is None:
+        if _starting(facts):
+            yield State.UNKNOWN, f"nothing acknowledged yet{error}"
+        elif destination.unsent_batches:
+            yield State.DEGRADED, f"has never acknowledged a batch{error}"
+        return
+    silent = facts.at - destination.last_ack_at
+    if destination.unsent_batches and destination.failures and waiting > FAILING_S and silent > NO_ACK_S:
+        times = (
+            f"{destination.failures} attempts in a row have failed"
+            if destination.failures > 1
+            else "the last attempt failed"
+        )
+        yield State.DEGRADED, f"last acknowledgement was {span(silent)} ago, {times}{error}"
+    elif destination.unsent_batches and waiting > STUCK_S and silent > STUCK_S:
+        yield State.DEGRADED, f"last acknowledgement was {span(silent)} ago"

@@ -1,0 +1,35 @@
+"""A small file per process that says: alive, since when, and what it is doing.
+
+`heartbeat-WHO.json` in the spool's folder holds {"who", "pid", "started_at", "at", "phase", ...facts}. It is
+written to a temporary name and renamed, so a reader sees the old one or the new one. A heartbeat is a sign of life
+for the watchdog and for `status`; health is judged by deliveries, not by it.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def beat(directory: Path, who: str, at: float, phase: str, **facts: Any) -> None:
+    """Say that `who` is alive at `at` (Unix seconds) and in `phase`. A full disk is not an error: the beat is lost."""
+    path = directory / f"heartbeat-{who}.json"
+    temporary = directory / f".{path.name}.{os.getpid()}"
+    text = json.dumps({"who": who, "pid": os.getpid(), "at": round(at, 3), "phase": phase, **facts}) + "\n"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def heartbeats(directory: Path) -> dict[str, dict[str, Any]]:
+    """The last heartbeat of each process by its name; an unreadable one is left out."""
+    beats = {}
+    for path in sorted(directory.glob("heartbeat-*.json")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            beats[str(document["who"])] = document
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return beats

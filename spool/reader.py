@@ -1,0 +1,240 @@
+"""Looking into spool.db. Never writes, never creates, never holds a snapshot while its caller works.
+
+Each method reads a bounded page into memory and ends its statement before it returns, so that a caller that is
+stopped, paged or slow cannot pin the WAL.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spool.batch import Batch
+from spool.connection import attach, open_reader, translated
+from spool.delivery import file_name
+from spool.errors import UnknownBatch
+from spool.schema import SPOOL_STEPS, check
+from spool.writer import FILE
+
+PAGE = 500
+"""Rows read at a time where a caller walks over many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A batch without its payload. Instants are Unix seconds, sizes bytes."""
+
+    id: int
+    key: str
+    window_start: float
+    window_end: float
+    window_seq: int
+    committed_at: float
+    points: int
+    series: int
+    raw_bytes: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Unsent batches of one destination: how many, their points, their payload bytes, the oldest window's end."""
+
+    batches: int
+    points: int
+    payload_bytes: int
+    oldest_end: float | None
+
+
+_UNSENT = (
+    "b.id > (SELECT CAST(value AS INTEGER) FROM delivery.meta WHERE name = 'settled_through')"
+    " AND NOT EXISTS (SELECT 1 FROM delivery.states s WHERE s.batch = b.id)"
+)
+
+_HEADER = (
+    "id, key, window_start, window_end, window_seq, committed_at, points, series, raw_bytes,"
+    " length(payload) AS payload_bytes"
+)
+
+
+class SpoolReader:
+    """An open, read-only spool.db; with a destination, beside that destination's delivery file."""
+
+    def __init__(self, directory: Path, destination: str | None = None) -> None:
+        """Open the spool in `directory`. Raises SpoolMissing, SpoolUnusable or SpoolDamaged.
+
+        `backlog` and `unsent_*` need the `destination` whose view they give.
+        """
+        self.path = directory / FILE
+        self._connection = open_reader(self.path)
+        try:
+            check(self._connection, self.path, SPOOL_STEPS)
+            if destination is not None:
+                attach(self._connection, directory / file_name(destination), "delivery")
+            self._inode = self.path.stat().st_ino
+            meta = dict(self._rows("SELECT name, value FROM meta"))
+            self.spool_id, self.host = str(meta["spool_id"]), str(meta["host"])
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> "SpoolReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def replaced(self) -> bool:
+        """Whether the path now names another file: the collector set a damaged one aside. Open anew then."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with translated(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def _dicts(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        with translated(self.path):
+            cursor = self._connection.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def headers_after(self, batch_id: int, limit: int = PAGE) -> list[Header]:
+        """The oldest batches with an id above `batch_id`, oldest first."""
+        rows = self._rows(
+            f"SELECT {_HEADER} FROM batches WHERE id > ? ORDER BY id LIMIT ?", (batch_id, limit)
+        )
+        return [Header(*row) for row in rows]
+
+    def headers_before(self, batch_id: int | None, limit: int = PAGE) -> list[Header]:
+        """The newest batches with an id below `batch_id` (None: of all), newest first."""
+        bound = 2**63 - 1 if batch_id is None else batch_id
+        rows = self._rows(
+            f"SELECT {_HEADER} FROM batches WHERE id < ? ORDER BY id DESC LIMIT ?", (bound, limit)
+        )
+        return [Header(*row) for row in rows]
+
+    def headers_newest(
+        self, since: float, until: float, before: Header | None = None, limit: int = PAGE
+    ) -> list[Header]:
+        """Batches whose window ends in [since, until], newest window first; the next page begins below `before`."""
+        end, batch_id = (until, 2**63 - 1) if before is None else (before.window_end, before.id)
+        rows = self._rows(
+            f"SELECT {_HEADER} FROM batches WHERE window_end >= ? AND window_end <= ? AND (window_end, id) < (?, ?)"
+            " ORDER BY window_end DESC, id DESC LIMIT ?",
+            (since, until, end, batch_id, limit),
+        )
+        return [Header(*row) for row in rows]
+
+    def headers_between(self, since: float, until: float, after: int = 0, limit: int = PAGE) -> list[Header]:
+        """Batches whose window ends in [since, until], with an id above `after`, oldest first."""
+        rows = self._rows(
+            f"SELECT {_HEADER} FROM batches WHERE window_end >= ? AND window_end <= ? AND id > ? ORDER BY id LIMIT ?",
+            (since, until, after, limit),
+        )
+        return [Header(*row) for row in rows]
+
+    def batch(self, batch_id: int) -> Batch:
+        """One batch with its payload, not yet verified. Raises UnknownBatch."""
+        rows = self._rows(
+            "SELECT id, key, window_start, window_end, window_seq, committed_at, points, series, raw_bytes, payload,"
+            " sha256 FROM batches WHERE id = ?",
+            (batch_id,),
+        )
+        if not rows:
+            raise UnknownBatch(
+                f"{self.path}: holds no batch {batch_id}. `holdfast list` shows what it holds."
+            )
+        return Batch(*rows[0])
+
+    def extent(self) -> dict[str, Any]:
+        """How much is held: `batches`, `points`, `payload_bytes`, `first_id`, `last_id`, `first_end`, `last_end`."""
+        return self._dicts(
+            "SELECT count(*) AS batches, ifnull(sum(points), 0) AS points, ifnull(sum(length(payload)), 0) AS"
+            " payload_bytes, min(id) AS first_id, max(id) AS last_id, min(window_end) AS first_end,"
+            " max(window_end) AS last_end FROM batches"
+        )[0]
+
+    def backlog(self) -> Backlog:
+        """What the destination that this reader was opened beside has not settled yet."""
+        row = self._rows(
+            "SELECT count(*), ifnull(sum(points), 0), ifnull(sum(length(payload)), 0), min(window_end)"
+            f" FROM batches b WHERE {_UNSENT}"
+        )[0]
+        return Backlog(*row)
+
+    def waiting_since(self) -> float | None:
+        """When the oldest unsent batch of that destination began to wait, Unix seconds.
+
+        That is its window's end or, if an operator made it unsent again later, that instant: a replay of last
+        week's batches is not a delivery that has been failing for a week.
+        """
+        again = (
+            "(SELECT max(c.at) FROM delivery.changes c"
+            " WHERE c.command <> 'hold' AND b.id BETWEEN c.first_batch AND c.last_batch)"
+        )
+        since = self._rows(
+            f"SELECT min(max(b.window_end, ifnull({again}, 0))) FROM batches b WHERE {_UNSENT}"
+        )
+        return None if since[0][0] is None else float(since[0][0])
+
+    def unsent_oldest(self, limit: int = PAGE) -> list[Header]:
+        """The oldest unsent batches of that destination, oldest first."""
+        rows = self._rows(f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} ORDER BY id LIMIT ?", (limit,))
+        return [Header(*row) for row in rows]
+
+    def unsent_newest(self) -> list[Header]:
+        """Those batches of the newest window that are unsent, oldest id first; usually one or none."""
+        rows = self._rows(
+            f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} AND window_seq ="
+            " (SELECT window_seq FROM batches ORDER BY id DESC LIMIT 1) AND id > (SELECT max(id) - 1000 FROM batches)"
+            " ORDER BY id"
+        )
+        return [Header(*row) for row in rows]
+
+    def windows(self, limit: int = PAGE, since: float = 0.0) -> list[dict[str, Any]]:
+        """Rows of `windows` committed at or after `since`, newest first."""
+        return self._dicts(
+            "SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit)
+        )
+
+    def intake(self, since: float) -> dict[str, Any]:
+        """What came in since: sums of the columns of `windows` and the reasons of rejection added up."""
+        return self._dicts(
+            "SELECT count(*) AS windows, ifnull(sum(lines), 0) AS lines, ifnull(sum(accepted), 0) AS accepted,"
+            " ifnull(sum(rejected), 0) AS rejected, ifnull(sum(dropped), 0) AS dropped,"
+            " ifnull(sum(overflowed), 0) AS overflowed, ifnull(sum(points), 0) AS points,"
+            " max(committed_at) AS last_commit_at"
+            " FROM windows WHERE committed_at >= ?",
+            (since,),
+        )[0] | {
+            "rejected_by": dict(
+                self._rows(
+                    "SELECT r.key, sum(r.value) FROM windows w, json_each(w.rejected_by) r WHERE w.committed_at >= ?"
+                    " GROUP BY 1 ORDER BY 2 DESC",
+                    (since,),
+                )
+            )
+        }
+
+    def losses(self, since: float = 0.0, limit: int = PAGE) -> list[dict[str, Any]]:
+        """Rows of `losses` since `since`, newest first."""
+        return self._dicts("SELECT * FROM losses WHERE at >= ? ORDER BY id DESC LIMIT ?", (since, limit))
+
+    def lost(self, since: float, with_dead: bool = True) -> dict[str, Any]:
+        """Losses since `since` added up: `rows`, `batches`, `points`, and `last_at` (None: there were none).
+
+        Without `with_dead`, those are left out that had been dead or expired before (`age_dead`, `size_dead` ...).
+        """
+        return self._dicts(
+            "SELECT count(*) AS rows, ifnull(sum(batches), 0) AS batches, ifnull(sum(points), 0) AS points,"
+            " max(at) AS last_at FROM losses WHERE at >= ? AND (? OR reason NOT LIKE '%\\_dead' ESCAPE '\\')",
+            (since, with_dead),
+        )[0]

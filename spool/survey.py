@@ -1,0 +1,178 @@
+"""Reads the files of a spool, read-only, and gives the Facts that health is judged by.
+
+Used by `holdfast status` and by the check-in process. Every query ends before the next begins; nothing is created.
+The files are not read at one instant, so a batch acknowledged meanwhile may count as unsent; it is never the
+other way round for long.
+
+Not promised: an answer while spool.db is missing or damaged; that is raised. A damaged delivery file is not:
+it is a fact about its destination, and everything held counts as unsent there.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spool.config import SpoolConfig
+from spool.delivery import DeliveryReader, destinations_on_disk, file_name
+from spool.errors import HoldfastError
+from spool.health import RECENT_S, Beat, Destination, Disk, Facts, Intake, Losses
+from spool.heartbeat import heartbeats
+from spool.reader import SpoolReader
+
+HOUR_S, WEEK_S = 3600.0, 604_800.0
+
+
+def survey(directory: Path, destinations: Sequence[str], limits: SpoolConfig, interval_s: int, now: float) -> Facts:
+    """Gather what is known about the spool in `directory` at `now` (Unix seconds).
+
+    `destinations` are the configured ones; others that have a delivery file are named too. Raises SpoolMissing,
+    SpoolUnusable, SpoolDamaged or SpoolBusy if spool.db cannot be read.
+    """
+    unconfigured = [each for each in destinations_on_disk(directory) if each not in destinations]
+    with SpoolReader(directory) as reader:
+        return Facts(
+            at=now,
+            directory=str(directory.absolute()),
+            spool_id=reader.spool_id,
+            intake=_intake(reader, directory, interval_s, now),
+            beats=_beats(directory),
+            destinations=tuple(
+                _destination(reader, directory, name, name in destinations, now)
+                for name in (*destinations, *unconfigured)
+            ),
+            losses=_losses(reader, now),
+            disk=_disk(directory, limits),
+        )
+
+
+def folder_bytes(directory: Path) -> int:
+    """What all files under `directory` occupy on the disk. A file that vanishes meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - twice as fast as Path
+            except OSError:
+                continue
+    return total
+
+
+def _beats(directory: Path) -> dict[str, Beat]:
+    return {
+        who: Beat(at=float(beat["at"]), phase=str(beat.get("phase", "?")), pid=int(beat.get("pid", 0)))
+        for who, beat in heartbeats(directory).items()
+        if isinstance(beat.get("at"), int | float)
+    }
+
+
+def _intake(reader: SpoolReader, directory: Path, interval_s: int, now: float) -> Intake:
+    hour, recent = reader.intake(now - HOUR_S), reader.intake(now - RECENT_S)
+    newest = reader.windows(limit=6)
+    covered_s = sum(each["window_end"] - each["window_start"] for each in newest)
+    batches = sum(each["last_batch"] - each["first_batch"] + 1 for each in newest)
+    try:
+        # The collector writes its lock file once, when it starts.
+        started_at = (directory / "collector.lock").stat().st_mtime
+    except OSError:
+        started_at = None
+    return Intake(
+        interval_s=interval_s,
+        started_at=started_at,
+        last_commit_at=newest[0]["committed_at"] if newest else None,
+        series=newest[0]["series"] if newest else 0,
+        lines_per_s=round(sum(each["lines"] for each in newest) / covered_s, 3) if covered_s > 0 else 0.0,
+        batches_per_s=round(batches / covered_s, 3) if covered_s > 0 else 0.0,
+        recent_dropped=recent["dropped"],
+        **{name: hour[name] for name in ("windows", "lines", "accepted", "rejected", "dropped", "overflowed")},
+        rejected_by=hour["rejected_by"],
+    )
+
+
+def _losses(reader: SpoolReader, now: float) -> Losses:
+    week, recent = reader.lost(now - WEEK_S), reader.lost(now - RECENT_S, with_dead=False)
+    return Losses(
+        recent_batches=recent["batches"],
+        recent_points=recent["points"],
+        recent_rows=recent["rows"],
+        week_batches=week["batches"],
+        week_points=week["points"],
+        week_rows=week["rows"],
+        last_at=week["last_at"],
+    )
+
+
+def _disk(directory: Path, limits: SpoolConfig) -> Disk:
+    space = os.statvfs(directory)
+    return Disk(
+        free_bytes=space.f_bavail * space.f_frsize,
+        reserve_bytes=limits.disk_reserve_bytes,
+        used_bytes=folder_bytes(directory),
+        limit_bytes=limits.max_bytes,
+    )
+
+
+def _destination(spool: SpoolReader, directory: Path, name: str, configured: bool, now: float) -> Destination:
+    path = directory / file_name(name)
+    if not path.exists():
+        return _all_unsent(spool, name, configured, None)
+    try:
+        with DeliveryReader(directory, name) as delivery:
+            if delivery.spool_id() not in (None, spool.spool_id):
+                return _all_unsent(
+                    spool, name, configured, f"{path} belongs to another spool; its shipper sets it aside"
+                )
+            return _delivery(delivery, directory, name, configured, now)
+    except HoldfastError as error:
+        return _all_unsent(spool, name, configured, str(error))
+
+
+def _all_unsent(spool: SpoolReader, name: str, configured: bool, problem: str | None) -> Destination:
+    held = spool.extent()
+    return Destination(
+        name=name,
+        configured=configured,
+        problem=problem,
+        unsent_batches=held["batches"],
+        unsent_points=held["points"],
+        unsent_bytes=held["payload_bytes"],
+        oldest_unsent_end=held["first_end"],
+        waiting_since=held["first_end"],
+    )
+
+
+def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: bool, now: float) -> Destination:
+    with SpoolReader(directory, name) as beside:
+        backlog, waiting_since = beside.backlog(), beside.waiting_since()
+    condition, counts, recent = delivery.condition(), delivery.counts(), delivery.counts(now - RECENT_S)
+    minutes = delivery.minutes(now - HOUR_S)
+    return Destination(
+        name=name,
+        configured=configured,
+        unsent_batches=backlog.batches,
+        unsent_points=backlog.points,
+        unsent_bytes=backlog.payload_bytes,
+        oldest_unsent_end=backlog.oldest_end,
+        waiting_since=waiting_since,
+        drained_per_s=_drained_per_s([each for each in minutes if each["minute"] >= now - RECENT_S]),
+        acknowledged=counts.get("acknowledged", 0),
+        dead=counts.get("dead", 0),
+        expired=counts.get("expired", 0),
+        held=counts.get("held", 0),
+        recent_dead=recent.get("dead", 0) + recent.get("expired", 0),
+        failures=condition.failures,
+        next_try_at=condition.next_try_at,
+        parked_since=condition.parked_since,
+        parked_reason=condition.parked_reason,
+        last_attempt_at=condition.last_attempt_at,
+        last_ack_at=condition.last_ack_at,
+        last_error=condition.last_error,
+        clock_offset_s=condition.clock_offset_s,
+        backlog_minutes=tuple(each["unsent_batches"] for each in minutes),
+    )
+
+
+def _drained_per_s(minutes: Sequence[dict[str, Any]]) -> float:
+    if not minutes:
+        return 0.0
+    return float(round(sum(each["acknowledged"] for each in minutes) / (60 * len(minutes)), 3))

@@ -1,0 +1,47 @@
+"""What a scenario is: what the server does, how the client asks, and what must become of each attempt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.line import Line
+
+BOTH = ("http", "https")
+BIG = 8 * 2**20
+"""More than the kernels of both sides hold between them, so that sending it blocks."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`expect`: for each attempt the status, or None for no response. `late`: the (last) attempt that fails
+    must have failed because of its deadline, in `phase` if one is given. Pauses are in units.
+    """
+
+    name: str
+    act: Callable[[Line], None]
+    expect: tuple[int | None, ...]
+    schemes: tuple[str, ...] = BOTH
+    late: bool = False
+    phase: str | None = None
+    raw: bool = False
+    freezes: bool = False
+    full: bool = False
+    small_buffer: bool = False
+    body_bytes: int = 100
+    pause_units: float = 0
+    error: str = ""
+    proxy: bool = False
+    names: tuple[Any, ...] = ()
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(*expect: int | None, **options: Any) -> Callable[[Callable[[Line], None]], Callable[[Line], None]]:
+    """Register a function under its own name. `expect` as in Scenario."""
+
+    def register(act: Callable[[Line], None]) -> Callable[[Line], None]:
+        SCENARIOS.append(Scenario(name=act.__name__, act=act, expect=expect, **options))
+        return act
+
+    return register

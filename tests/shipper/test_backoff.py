@@ -1,0 +1,56 @@
+"""How long the shipper waits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.backoff import asked_wait_s, probe_wait_s, retry_after_s, wait_s
+
+NOW = 1_795_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("failures", "most_s"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (50, 60), (10**6, 60)]
+)
+def test_the_ceiling_doubles_from_one_second_to_sixty(failures: int, most_s: float) -> None:
+    assert wait_s(failures, 1.0) == most_s
+
+
+@given(st.integers(1, 100), st.floats(0, 1, exclude_max=True))
+def test_jitter_is_full_so_that_a_fleet_spreads(failures: int, draw: float) -> None:
+    assert wait_s(failures, draw) == pytest.approx(draw * wait_s(failures, 1.0))
+
+
+@pytest.mark.parametrize(("probes", "least_s"), [(1, 60), (2, 120), (3, 240), (4, 300), (99, 300)])
+def test_a_parked_destination_is_probed_after_one_minute_then_every_five(probes: int, least_s: float) -> None:
+    assert probe_wait_s(probes, 0.0) == least_s
+    assert probe_wait_s(probes, 1.0) == pytest.approx(least_s * 1.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("5", 5.0),
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        ("1000000000", 1e9),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("٣", None),
+        ("9" * 4096, None),
+        (None, None),
+        ("Mon, 23 Nov 2026 14:00:00 GMT", 1795442400 - NOW),
+        ("Mon, 99 Nov 2026 14:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms_and_ignored_in_every_other(
+    value: str | None, seconds: float | None
+) -> None:
+    assert retry_after_s(value, NOW) == seconds
+
+
+@given(st.floats(-1e12, 1e12), st.floats(0, 1, exclude_max=True))
+def test_no_server_can_stop_us_for_longer_than_a_quarter_of_an_hour(asked: float, draw: float) -> None:
+    assert 1.0 <= asked_wait_s(asked, draw) <= 900 * 1.1
