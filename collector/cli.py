@@ -84,7 +84,6 @@ def run(ctx: click.Context, file: Path | None) -> None:
     receiver = Receiver(time.monotonic)
     sparingly = Sparingly(log, 60.0, time.monotonic)
     try:
-        _listen(receiver, ours)
         committer = Committer(
             lambda: SpoolWriter.open(directory, host),
             directory=directory,
@@ -100,12 +99,15 @@ def run(ctx: click.Context, file: Path | None) -> None:
         signal.set_wakeup_fd(receiver.wakeup.fileno(), warn_on_full_buffer=False)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: collector.stop())
+        _listen(receiver, ours)
         committer.start(writer)
         writer = None  # the committer's now
         collector.run()
         committer.finish(STOP_S)
         log.info("stopped", extra=fields(windows_waiting=committer.waiting))
     finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # a second one must not turn a clean end into a killed one
         signal.set_wakeup_fd(-1)
         receiver.close()
         if writer is not None:

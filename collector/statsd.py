@@ -152,6 +152,8 @@ def parse_number(written: bytes) -> float | None:
         value = float(written)
     except ValueError:
         return None
+    if len(written) > 64:  # might make its line too long
+        return None
     # float() takes a little more than _NUMBER: white space, 1_000, nan and inf, the last two out of range.
     if not -MAX_VALUE <= value <= MAX_VALUE or written.translate(None, b"0123456789.eE+-"):
         return None

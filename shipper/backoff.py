@@ -20,7 +20,7 @@ def wait_s(failures: int, draw: float) -> float:
 
 
 def probe_wait_s(probes: int, draw: float) -> float:
-    """Seconds until a parked destination is tried again after `probes` (1 or more) in vain: 60, then up to 300, +10 %."""
+    """Seconds until a parked destination is tried again after `probes` (1 or more) in vain: 60 to 300, +10 %."""
     return min(PROBE_LONGEST_S, PROBE_FIRST_S * 2.0 ** min(probes - 1, 10)) * (1.0 + 0.1 * draw)
 
 

@@ -236,3 +236,7 @@ def checkin(file: Path | None) -> None:
     )
     while not held.closed:
         time.sleep(reporter.turn())
+
+
+if __name__ == "__main__":
+    main()

@@ -127,7 +127,7 @@ class Drain:
     def _beat(self, phase: str, **facts: str) -> None:
         # Every attempt says so first, so that a stuck one is seen for what it is; idling needs no file a second.
         if phase == "sending" or self._given.clock() >= self._beat_at:
-            self._beat_at = self._given.clock() + BEAT_S
+            self._beat_at = float("-inf") if phase == "sending" else self._given.clock() + BEAT_S
             beat(self._directory, f"shipper-{self._name}", self._given.now(), phase, **facts)
 
     def _files(self) -> tuple[SpoolReader, Delivery]:

@@ -105,12 +105,11 @@ class Transport:
 
     def _exchange(self, request: Request, budget: Budget) -> Response:
         """The complete answer, inside the deadline. Raises FAILURES."""
-        asked = requests.Request(
-            request.method,
-            request.url,
-            headers={"User-Agent": "holdfast", **request.headers, "Accept-Encoding": "identity"},
-            data=request.body,
-        ).prepare()
+        headers = {"User-Agent": "holdfast", **request.headers, "Accept-Encoding": "identity"}
+        try:
+            asked = requests.Request(request.method, request.url, headers=headers, data=request.body).prepare()
+        except requests.exceptions.InvalidHeader:  # its text shows the value, which may be a token
+            raise ValueError("a header to send has characters that no header may have") from None
         answer = self._adapter.send(asked, stream=True, proxies=self._proxies)
         try:
             fine = 200 <= answer.status_code < 300

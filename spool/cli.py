@@ -96,3 +96,7 @@ def cli(context: click.Context, config: Path | None) -> None:
 def main() -> None:
     """The console script."""
     cli(prog_name="holdfast")
+
+
+if __name__ == "__main__":
+    main()

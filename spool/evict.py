@@ -44,7 +44,7 @@ from spool.retention import (
 from spool.writer import FILE, SpoolWriter
 
 MOST = 500
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 8 * 1024 * 1024
 CHUNK = 100
 LOOK = 3_000
 BUSY_S = 0.1
@@ -65,8 +65,8 @@ HISTORY_RUNS = 360
 class Evicted:
     """What one call did. `by_reason` counts batches; `lost_*` are those that some destination never got.
 
-    `used_bytes` by the folder and `free_bytes` on its disk are as of after it. `more` says that the limits are
-    not kept yet and another call will help.
+    `used_bytes` by the folder and `free_bytes` on its disk are as of after it. `more` says that it stopped at
+    MOST or MOST_BYTES, and another call would go on.
     """
 
     by_reason: Mapping[str, int]
@@ -131,7 +131,7 @@ class Evictor:
             lost_points=sum(each.held.points for each in lost),
             used_bytes=space.used_bytes,
             free_bytes=space.free_bytes,
-            more=bool(evictions) and max(shortages(newest, self._limits, space)) > 0,
+            more=len(evictions) == MOST or sum(each.held.payload_bytes for each in evictions) >= MOST_BYTES,
         )
 
     def _held(self, reader: SpoolReader, newest: Newest, short_bytes: float) -> list[Held]:

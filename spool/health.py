@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from spool.human import count, size, span
+from spool.human import count, counted, size, span
 
 GRACE_S = 60.0
 """So long after the collector's start the first commit and the first acknowledgement may be missing (UNKNOWN)."""
@@ -162,6 +162,8 @@ def judge(facts: Facts) -> Health:
     for destination in facts.destinations:
         if destination.configured:
             findings += ((state, f"{destination.name}: {text}") for state, text in _delivery(destination, facts))
+    if not any(destination.configured for destination in facts.destinations):
+        findings.append((State.DEGRADED, "no destination is configured: nothing is delivered; see [destination.NAME]"))
     worst_first = sorted(findings, key=lambda each: list(State).index(each[0]), reverse=True)
     if not worst_first:
         return Health(State.OK)
@@ -224,10 +226,11 @@ def _silence(facts: Facts, who: str) -> Iterator[Finding]:
 
 def _losses(facts: Facts) -> Iterator[Finding]:
     if facts.losses.recent_rows:
-        batches, points = count(facts.losses.recent_batches), count(facts.losses.recent_points)
+        batches = counted(facts.losses.recent_batches, "batch", "batches")
+        points = counted(facts.losses.recent_points, "point", "points")
         yield (
             State.FAIL,
-            f"{points} points ({batches} batches) were lost within {span(RECENT_S)}: see `holdfast losses`",
+            f"lost {points} ({batches}) within {span(RECENT_S)}: see `holdfast losses`",
         )
 
 
@@ -247,10 +250,10 @@ def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
         parked = span(facts.at - destination.parked_since)
         yield State.DEGRADED, f"parked for {parked}: {destination.parked_reason or 'no reason kept'}"
     if destination.recent_dead:
-        dead = count(destination.recent_dead)
+        dead = counted(destination.recent_dead, "batch", "batches")
         yield (
             State.DEGRADED,
-            f"{dead} batches became dead or expired within {span(RECENT_S)}: see `holdfast list --state dead`",
+            f"{dead} became dead or expired within {span(RECENT_S)}: see `holdfast list --state dead`",
         )
     yield from _lateness(destination, facts)
 

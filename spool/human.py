@@ -45,6 +45,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A count with its noun: "1 batch", "266,600 points"."""
+    return f"{count(number)} {one if number == 1 else many}"
+
+
 def clock(at: float, now: float, zone: tzinfo | None = None) -> str:
     """An instant as local time (or in `zone`): 09:12:20 within today, 2026-11-22 09:12:20 otherwise."""
     moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -67,7 +68,7 @@ def print_rows(rows: Iterable[Row], form: Form, columns: Sequence[Column] = ()) 
             yield row
 
     for piece in _pieces(counted(), form, columns):
-        click.echo(piece, nl=False)
+        sys.stdout.write(piece)  # click.echo would take colour codes out of the data
     return shown
 
 

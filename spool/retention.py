@@ -38,6 +38,11 @@ NEXT_WINDOW_BYTES = 1_048_576
 """Room that the next window is given on a full disk, unless the newest one needed more than half of it."""
 
 
+LEAST_RESERVE_BYTES = 8 * 1_048_576
+"""A reserve that holds whatever is configured: SQLite's log grows to 4 MiB before it is moved into the file, and
+moving it takes as much again. On a disk without that room nothing could be deleted any more."""
+
+
 class Standing(IntEnum):
     """What a batch's states at all destinations come to, in the order in which batches go."""
 
@@ -173,7 +178,7 @@ def next_window_bytes(newest: Newest) -> int:
 def shortages(newest: Newest, limits: Limits, space: Space) -> tuple[float, float]:
     """Bytes too many for max_bytes, and bytes too few for the disk reserve; not above 0 where all is well."""
     too_many = space.used_bytes - limits.max_bytes * FILLED
-    reserve = max(limits.disk_reserve_bytes, next_window_bytes(newest))
+    reserve = max(limits.disk_reserve_bytes, LEAST_RESERVE_BYTES)
     return too_many, reserve - space.free_bytes - space.reusable_bytes
 
 

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 MAX_CHECKIN_BYTES = 65_536
 MAX_TOTALS = 10_000
 MAX_NAMES = 1_000
+FEW_REJECTED = 100
+"""Of more, the reasons are cut short: the shipper reads 64 KiB of an answer and sends 500 batches (lanes.Limits)."""
 PROBE_EVERY_S = 5.0
 RETRY_AFTER_S = {HTTPStatus.SERVICE_UNAVAILABLE: 5, HTTPStatus.INSUFFICIENT_STORAGE: 60}
 
@@ -132,10 +134,11 @@ class Application:
         content = body.read(self._max_body_bytes)
         arrivals = documents(content, gzipped=encoding == "gzip", limit_bytes=self._max_raw_bytes)
         receipt = self._store.add(arrivals, self._clock())
+        error_chars = 200 if len(receipt.rejected) <= FEW_REJECTED else 50
         said = {
             "accepted": receipt.accepted,
             "duplicate": receipt.duplicate,
-            "rejected": [{"key": each.key, "error": each.error} for each in receipt.rejected],
+            "rejected": [{"key": each.key, "error": each.error[:error_chars]} for each in receipt.rejected],
         }
         accepted, duplicate, rejected = len(receipt.accepted), len(receipt.duplicate), len(receipt.rejected)
         noted = {

@@ -162,10 +162,7 @@ class Store:
                 elif known[0] == batch.sha256:
                     receipt.duplicate.append(batch.key)
                 else:
-                    error = (
-                        f"this key was stored with other content (SHA-256 {known[0][:12]}..., now "
-                        f"{batch.sha256[:12]}...): two spools share an id, or one was changed"
-                    )
+                    error = f"stored with other content ({known[0][:8]}, now {batch.sha256[:8]})"
                     receipt.rejected.append(Refusal(batch.key, error))
         return receipt
 

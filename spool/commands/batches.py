@@ -18,7 +18,7 @@ from spool.commands.place import Place, known
 from spool.commands.points import point_columns
 from spool.delivery import DeliveryReader, within
 from spool.errors import PayloadError
-from spool.human import ago, clock, count, size, span
+from spool.human import ago, clock, count, counted, size, span
 from spool.output import Column, Form, Row, aligned, as_json, print_rows, printable, row_options
 from spool.pointrows import point_rows
 from spool.reader import PAGE, Header, SpoolReader
@@ -176,7 +176,7 @@ def _print_delivery(name: str, row: Mapping[str, Any] | None, attempts: list[dic
     state = _state(row)
     when = f" since {clock(state['at'], now)}" if state["at"] is not None else ""
     why = f": {state['reason']}" if state["reason"] else ""
-    tried = f"{len(attempts)} attempts" if len(attempts) != 1 else "1 attempt"
+    tried = counted(len(attempts), "attempt", "attempts")
     click.echo(printable(f"{name:<10} {state['state']}{when}{why}, {tried}"))
     for line in aligned(attempts, attempt_columns(now)):
         click.echo("  " + line)

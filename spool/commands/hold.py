@@ -10,7 +10,7 @@ from spool.commands.options import destination as destination_option
 from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
-from spool.human import count
+from spool.human import counted
 
 MOST = 1_000_000
 
@@ -35,7 +35,7 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
         }
         spool_id = spool.spool_id
     for name, ids in unsent.items():
-        click.echo(f"{name}: {count(len(ids))} unsent batches {'are' if do_it else 'would be'} held")
+        click.echo(f"{name}: {counted(len(ids), 'unsent batch', 'unsent batches')} {'held' if do_it else 'to hold'}")
         if do_it and ids:
             with _writable(place, name, spool_id) as delivery:
                 delivery.hold(ids, place.clock(), user())
@@ -61,7 +61,7 @@ def release(
         spool_id = spool.spool_id
     for name, those in held.items():
         ids = those if everything else sorted(set(batch_ids).intersection(those))
-        click.echo(f"{name}: {count(len(ids))} held batches {'are' if do_it else 'would be'} released")
+        click.echo(f"{name}: {counted(len(ids), 'held batch', 'held batches')} {'released' if do_it else 'to release'}")
         if do_it and ids:
             with _writable(place, name, spool_id) as delivery:
                 delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])

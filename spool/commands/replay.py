@@ -13,7 +13,7 @@ from spool.commands.options import destination as destination_option
 from spool.commands.options import time_range, user
 from spool.commands.place import Place
 from spool.delivery import DeliveryReader
-from spool.human import clock, count, span
+from spool.human import clock, count, counted, span
 from spool.output import as_json
 from spool.reader import Header, SpoolReader
 from spool.replay import SETTLED, Plan, apply, between, plans, settled_again
@@ -77,7 +77,7 @@ def replay(
         click.echo(as_json({"applied": do_it, "plans": [_as_row(plan, done) for plan in found]}, indent=2))
     elif do_it:
         for name, batches in done.items():
-            click.echo(f"{name}: {count(batches)} batches will be sent again")
+            click.echo(f"{name}: {counted(batches, 'batch', 'batches')} will be sent again")
     else:
         click.echo("nothing done (add --apply)")
     if do_it and wait:

@@ -51,7 +51,7 @@ def screen(facts: Facts, health: Health) -> Iterator[tuple[str, str]]:
     if not facts.destinations:
         yield (
             "shipper",
-            "no destination is configured: batches are kept and go nowhere; see [destination.NAME]",
+            "none is configured",
         )
     yield "losses", _lost(facts)
     disk = facts.disk

@@ -61,7 +61,7 @@ def run(case: dict[str, Any]) -> list[dict[str, Any]]:
     body = body_of(case["body_bytes"])
     results = []
     for number in range(case["attempts"]):
-        if number:
+        if number and case["pause_s"]:
             time.sleep(case["pause_s"])
         request = Request("POST", case["url"], {"X-Mark": f"m{number}"}, body)
         began = time.monotonic()
@@ -79,8 +79,11 @@ def run(case: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     cases = json.load(sys.stdin)
     before_kib = memory_kib("VmRSS")
-    with ThreadPoolExecutor(AT_ONCE) as several:
-        results = list(several.map(run, cases))
+    if "one-by-one" in sys.argv:
+        results = [run(each) for each in cases]  # in the main thread, as the shipper does
+    else:
+        with ThreadPoolExecutor(AT_ONCE) as several:
+            results = list(several.map(run, cases))
     print(json.dumps({"results": results, "grown_kib": memory_kib("VmHWM") - before_kib, "ended_at": time.time()}))
 
 

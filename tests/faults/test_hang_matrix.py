@@ -5,8 +5,6 @@ All cases of a run are made by one client process (tests/faults/client.py) again
 """
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +61,7 @@ def run(
     *,
     address: str = "127.0.0.1",
     client: Sequence[str] = (sys.executable,),
+    one_by_one: bool = False,
 ) -> Run:
     """Make the attempts of all `cases`. `client` is the command that runs Python for the client."""
     peer = subprocess.Popen(
@@ -79,7 +78,7 @@ def run(
             "deadline_s": deadline_s,
         }
         ended = subprocess.run(
-            [*client, "-m", "tests.faults.client"],
+            [*client, "-m", "tests.faults.client", *(["one-by-one"] if one_by_one else [])],
             cwd=ROOT,
             input=json.dumps([told(*each, ports, where) for each in cases]).encode(),
             stdout=subprocess.PIPE,
@@ -156,31 +155,6 @@ def test_ipv6_too(tmp_path: Path) -> None:
     names = {"c_ok", "c_proxy", "l_drip", "s_drip", "t_syn_dropped", "w_trickle", "b_drip", "p_headers_slow"}
     cases = [each for each in CASES if each[0].name in names]
     judge_all(run(tmp_path, 1.0, cases, address="::1"), cases, 1.0)
-
-
-def test_every_wait_of_an_attempt_has_an_end(tmp_path: Path) -> None:
-    """Traced: each poll waits no longer than the deadline; nobody sleeps, nobody waits for a lock untimed."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed")
-    names = {"c_ok", "w_trickle", "s_drip", "l_drip", "b_gzip_mute", "t_syn_dropped", "p_connect_drip"}
-    cases = [each for each in CASES if each[0].name in names]
-    trace = tmp_path / "trace"
-    traced = (
-        strace,
-        "-f",
-        "-o",
-        str(trace),
-        "-e",
-        "trace=poll,ppoll,select,pselect6,epoll_wait,futex,nanosleep,clock_nanosleep,recvfrom,connect,shutdown,close",
-        sys.executable,
-    )
-    made = run(tmp_path, 1.0, cases, client=traced)
-    assert all(attempts for attempts in made.results.values())
-    polls = re.findall(r"\bp?poll\(.*\], \d+, (\S+?)\)", trace.read_text().replace(" <unfinished ...>", ")"))
-    assert len(polls) > 100, "the trace does not show what it should"
-    assert all(0 <= int(each) <= 1001 for each in polls)
-    assert not re.search(r"\b(clock_)?nanosleep\(|p?select6?\(|epoll_wait\(", trace.read_text())
 
 
 @pytest.mark.soak

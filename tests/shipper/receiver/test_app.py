@@ -39,6 +39,21 @@ def test_a_key_with_other_content_is_rejected_and_says_so(client, batch) -> None
     assert hits(client) == (6.0, 2)
 
 
+def test_the_answer_about_500_rejected_batches_fits_what_the_shipper_reads(client_of, batch) -> None:
+    client = client_of(max_body_bytes=10_000_000)
+    for hits in (1.0, 2.0):
+        answered = client.post(*(batch(number, hits, spool="0123456789abcdef") for number in range(1, 501)))
+    assert len(answered.json["rejected"]) == 500
+    assert len(answered.body) < 65_536
+    broken = b"".join(
+        b'{"v":1,"key":"0123456789abcdef-%d","host":"h","window":{},"points":"%s"}\n' % (number, b"x" * 300)
+        for number in range(500)
+    )
+    answered = client("POST", "/v1/batches", broken, NDJSON)
+    assert len(answered.json["rejected"]) == 500
+    assert len(answered.body) < 65_536
+
+
 def test_a_batch_twice_in_one_body_counts_once(client, batch) -> None:
     assert client.post(batch(1), batch(1)).json == {
         "accepted": ["cafe-1"],

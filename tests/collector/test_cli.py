@@ -1,0 +1,147 @@
+"""The command as a user meets it, without a running collector."""
+
+import json
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from collector.cli import main
+
+
+def invoke(*arguments, stdin=None):
+    return CliRunner().invoke(main, [str(each) for each in arguments], input=stdin)
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text="", listen='["udp://127.0.0.1:0"]'):
+        file = tmp_path / "holdfast.toml"
+        file.write_text(f'[spool]\ndir = "{tmp_path}/spool"\n[collector]\nlisten = {listen}\n{text}\n')
+        return file
+
+    return write
+
+
+def test_parse_prints_one_json_object_per_line():
+    result = invoke("parse", "--json", stdin=b"a:1:2|ms|@0.5|#k:v,bare|T17\na:x|c\n\n_sc|db|1|#a:b\n")
+    objects = [json.loads(each) for each in result.stdout.splitlines()]
+    assert objects[0] == {
+        "line": "a:1:2|ms|@0.5|#k:v,bare|T17",
+        "ok": True,
+        "metrics": [
+            {
+                "name": "a",
+                "type": "timer",
+                "value": None,
+                "values": [1.0, 2.0],
+                "delta": False,
+                "rate": 0.5,
+                "tags": {"bare": "", "k": "v"},
+                "timestamp": 17,
+            }
+        ],
+    }
+    assert (objects[1]["ok"], objects[1]["error"], objects[1]["reason"]) == (False, "bad value 'x'", "bad_value")
+    assert objects[2] == {"line": "", "ok": True, "metrics": []}
+    assert (objects[3]["metrics"][0]["type"], objects[3]["metrics"][0]["value"]) == ("service_check", 1)
+    assert result.exit_code == 0
+
+
+def test_parse_shows_people_what_a_line_means():
+    result = invoke("parse", stdin=b"api.hits:1|c|#env:prod\napi.hits:x|c\ng:-1|g\n")
+    assert [each.split() for each in result.stdout.splitlines()] == [
+        ["1", "ok", "counter", "api.hits", "1.0", "env=prod"],
+        ["2", "refused", "bad", "value", "'x'", "api.hits:x|c"],
+        ["3", "ok", "gauge", "g", "-1.0"],
+    ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_parse_takes_any_bytes_and_says_nothing_to_the_terminal(flags):
+    noise = bytes(range(256)) + b"\n" + b"\x1b[2J:1|c\n" + b"x" * 100_000 + b"\n\xff\xfe:1|c"
+    result = invoke("parse", *flags, stdin=noise)
+    assert result.exit_code == 0, result.exception
+    assert "\x1b" not in result.stdout
+    assert len(result.stdout.splitlines()) == noise.count(b"\n") + 1
+
+
+def test_check_is_fine_with_a_good_configuration_and_changes_nothing(config, tmp_path):
+    result = invoke("check", "--json", "-c", config("receive_buffer_bytes = 4096"))
+    checked = json.loads(result.stdout)
+    assert result.exit_code == 0, checked
+    assert checked["ok"] is True
+    assert [each["what"] for each in checked["checks"]] == ["config", "listen", "rcvbuf", "spool", "disk", "sqlite"]
+    assert not (tmp_path / "spool").exists()
+
+
+def test_check_names_a_busy_port_and_ends_with_1(config):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        result = invoke("check", "-c", config(listen=f'["udp://127.0.0.1:{port}"]'))
+    assert result.exit_code == 1
+    assert f"bad   listen  udp://127.0.0.1:{port}: in use; change [collector] listen" in result.stdout
+
+
+def test_check_names_a_spool_path_that_is_a_file(config, tmp_path):
+    (tmp_path / "spool").write_text("")
+    result = invoke("check", "-c", config())
+    assert result.exit_code == 1
+    assert "is a file; [spool] dir must name a folder" in result.stdout
+
+
+def test_check_ends_with_78_for_a_bad_configuration(config):
+    result = invoke("check", "-c", config("interval_s = 0"))
+    assert result.exit_code == 78
+    assert "interval_s = 0" in result.stdout
+    assert invoke("check", "--json", "-c", "/nowhere.toml").exit_code == 78
+
+
+@pytest.mark.parametrize("scheme", ["unix", "unixgram"])
+def test_check_finds_a_stale_and_a_wrong_socket_file(config, tmp_path, scheme):
+    path = tmp_path / "s"
+    listen = f'["{scheme}://{path}"]'
+    kind = socket.SOCK_DGRAM if scheme == "unixgram" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind) as live:
+        live.bind(str(path))
+        if scheme == "unix":
+            live.listen()
+        assert "in use" in invoke("check", "-c", config(listen=listen)).stdout
+    assert "will be replaced" in invoke("check", "-c", config(listen=listen)).stdout
+    path.unlink()
+    path.write_text("")
+    assert "not a socket" in invoke("check", "-c", config(listen=listen)).stdout
+    assert path.exists()
+
+
+def test_an_error_is_one_line_and_has_its_exit_code():
+    result = invoke("run", "-c", "/nowhere.toml")
+    assert result.exit_code == 78
+    assert result.stderr == "Error: --config names /nowhere.toml: no such file. Name another, or write one there.\n"
+
+
+def test_send_sends_the_line_that_it_prints(config):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        port = server.getsockname()[1]
+        file = config(listen=f'["tcp://127.0.0.1:1", "udp://127.0.0.1:{port}"]')
+        result = invoke("send", "-c", file, "a.b", "-5", "--type", "g", "--tag", "k:v", "--tag", "bare", "--rate", "0.5")
+        assert result.exit_code == 0, result.output
+        assert server.recv(100) == b"a.b:-5|g|@0.5|#k:v,bare"
+
+
+def test_send_refuses_what_the_collector_would_refuse():
+    result = invoke("send", "a", "x", "--to", "udp://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "bad value 'x'" in result.stderr
+
+
+def test_send_says_when_nobody_listens():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    result = invoke("send", "a", "1", "--to", f"udp://127.0.0.1:{port}")
+    assert result.exit_code == 1
+    assert "Is the collector running there?" in result.stderr

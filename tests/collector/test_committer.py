@@ -1,0 +1,176 @@
+"""Windows reach the spool, or stay in memory until they do, or are recorded as lost. Real spool, real thread."""
+
+import threading
+import time
+
+import pytest
+
+from collector import committer as module
+from collector.aggregate import Aggregate
+from collector.committer import Committed, Committer, Finished, Kept, Lost
+from collector.selfmetrics import Circumstances
+from collector.tally import Tally
+from collector.window import Bounds
+from spool.batch import decode, points_of
+from spool.errors import SpoolBusy
+from spool.heartbeat import heartbeats
+from spool.writer import SpoolWriter
+
+
+def finished(lines=b"a:1|c", end=10.0):
+    aggregate = Aggregate(1000)
+    Tally("delta").fold([lines], aggregate)
+    return Finished(Bounds(end - 10, end, False), aggregate.close(end), Circumstances())
+
+
+class Told:
+    """What the committer said, and a way to wait for it."""
+
+    def __init__(self):
+        self.outcomes = []
+        self._changed = threading.Condition()
+
+    def __call__(self, outcome):
+        with self._changed:
+            self.outcomes.append(outcome)
+            self._changed.notify_all()
+
+    def wait_for(self, kind, count=1):
+        with self._changed:
+            done = self._changed.wait_for(
+                lambda: sum(isinstance(each, kind) for each in self.outcomes) >= count, timeout=10
+            )
+        assert done, self.outcomes
+        return [each for each in self.outcomes if isinstance(each, kind)]
+
+
+@pytest.fixture
+def made(tmp_path):
+    running = []
+
+    def make(open_spool):
+        told = Told()
+        committer = Committer(
+            open_spool,
+            directory=tmp_path,
+            quantiles=(0.5,),
+            interval_s=0.05,
+            tell=told,
+            wall=time.time,
+            mono=time.monotonic,
+            wait=time.sleep,
+        )
+        running.append(committer)
+        return committer, told
+
+    yield make
+    for each in running:
+        each.finish(5)
+
+
+def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_path):
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+    committer.start()
+    committer.hand_over(finished(b"a:1|c\nbad"))
+    (done,) = told.wait_for(Committed)
+    points = {p.name: p for p in points_of(decode(done.batches[0].payload))}
+    assert points["a"].values == {"value": 1.0}
+    assert points["holdfast.rejected"].values == {"value": 1.0}
+    assert (done.window.seq, done.window.lines, done.window.accepted) == (1, 2, 1)
+    assert committer.commit_ms > 0
+    assert heartbeats(tmp_path)["collector"]["phase"] == "collecting"
+
+
+def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(made, tmp_path):
+    willing = threading.Event()
+
+    def open_spool():
+        if not willing.is_set():
+            raise SpoolBusy("disk full")
+        return SpoolWriter.open(tmp_path, "web-1")
+
+    committer, told = made(open_spool)
+    committer.start()
+    for n in range(3):
+        committer.hand_over(finished(end=10.0 * (n + 1)))
+    told.wait_for(Kept, 2)
+    assert committer.waiting == 3
+    willing.set()
+    done = told.wait_for(Committed, 3)
+    assert [each.window.end for each in done] == [10.0, 20.0, 30.0]
+    assert [each.window.seq for each in done] == [1, 2, 3]
+    assert committer.waiting == 0
+
+
+def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "KEEP_BYTES", 3 * finished().size_bytes)
+    willing = threading.Event()
+
+    def open_spool():
+        if not willing.is_set():
+            raise SpoolBusy("disk full")
+        return SpoolWriter.open(tmp_path, "web-1")
+
+    committer, told = made(open_spool)
+    for n in range(5):
+        committer.hand_over(finished(end=10.0 * (n + 1)))
+    assert committer.take_shed() == 2
+    committer.start()
+    told.wait_for(Kept)
+    willing.set()
+    assert told.wait_for(Lost) == [Lost(2, 2, "memory full")]
+    assert [each.window.end for each in told.wait_for(Committed, 3)] == [30.0, 40.0, 50.0]
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_thread(made, tmp_path):
+    attempts = []
+
+    def open_spool():
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise RuntimeError("unforeseen")
+        return SpoolWriter.open(tmp_path, "web-1")
+
+    committer, told = made(open_spool)
+    committer.start()
+    committer.hand_over(finished())
+    assert "unforeseen" in str(told.wait_for(Kept)[0].error)
+    told.wait_for(Committed)
+
+
+def test_finish_commits_what_was_just_handed_over(made, tmp_path):
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+    committer.start()
+    committer.hand_over(finished())
+    committer.hand_over(finished())
+    committer.finish(5)
+    assert sum(isinstance(each, Committed) for each in told.outcomes) == 2
+
+
+def test_what_finish_cannot_commit_is_told_as_lost(made):
+    def open_spool():
+        raise SpoolBusy("disk full")
+
+    committer, told = made(open_spool)
+    committer.start()
+    committer.hand_over(finished())
+    committer.finish(5)
+    assert told.outcomes[-1] == Lost(1, 1, "stopped while the spool took nothing")
+
+
+def test_handing_over_never_waits_for_a_spool_that_hangs(made):
+    release = threading.Event()
+
+    def open_spool():
+        release.wait(10)
+        raise SpoolBusy("late")
+
+    committer, told = made(open_spool)
+    committer.start()
+    begun = time.monotonic()
+    for _ in range(100):
+        committer.hand_over(finished())
+    assert time.monotonic() - begun < 2
+    assert committer.waiting == 100
+    release.set()
+    told.wait_for(Kept)

@@ -1,0 +1,176 @@
+"""Folding many lines at once is the same as taking them one by one."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import collector.tally
+from collector.aggregate import OVERFLOW, Aggregate, series_key, series_parts
+from collector.statsd import Notice, Rejection, parse
+from collector.tally import Tally
+
+QUANTILES = (0.5, 0.99)
+
+
+def fold(*datagrams, signs="delta", max_series=1000):
+    aggregate = Aggregate(max_series)
+    Tally(signs).fold(datagrams, aggregate)
+    return aggregate.close(0.0)
+
+
+def points(closed):
+    return {(p.name, p.type, tuple(sorted(p.tags.items()))): p.values for p in closed.points(QUANTILES)}
+
+
+def naive(lines, signs):
+    """What each series should be, one line after the other, with no memo, no counting and no sketch."""
+    counters, gauges, timers, sets = {}, {}, {}, {}
+    accepted, rejected = 0, 0
+    for line in lines:
+        parsed = parse(line, signs)
+        if isinstance(parsed, Rejection | Notice):
+            rejected += 1
+            continue
+        accepted += bool(parsed)
+        for sample in parsed:
+            key = (sample.name, sample.kind, sample.tags)
+            for value in sample.values:
+                if sample.kind == "counter":
+                    counters[key] = counters.get(key, 0.0) + value / sample.rate
+                elif sample.kind == "gauge":
+                    gauges[key] = gauges.get(key, 0.0) + value if sample.delta else value
+                elif sample.kind == "timer":
+                    timers.setdefault(key, []).append((value, 1 / sample.rate))
+                else:
+                    sets.setdefault(key, set()).add(value)
+    return accepted, rejected, counters, gauges, timers, sets
+
+
+number = st.one_of(st.integers(-50, 50).map(str), st.sampled_from(["0.5", "+3", "-4", "1e2", "x", "", "1_0", "nan"]))
+kind = st.sampled_from(["c", "g", "g", "ms", "s", "q"])
+tail = st.sampled_from(["", "", "|@0.5", "|#a:b", "|#a:b|@0.25", "|@7", "|c:x", ":2|c"])
+line = st.one_of(
+    st.builds("{}:{}|{}{}".format, st.sampled_from("ab"), number, kind, tail).map(str.encode),
+    st.sampled_from([b"", b"a:1:2:3|g", b"a:+1:7:-2|g", b"_e{1,1}:a|b", b"_sc|a|0", b"\xff", b"a:1|c\r", b" a:1|c"]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(st.lists(line, max_size=6), max_size=6), max_size=4), st.sampled_from(["delta", "value"]))
+def test_the_window_is_what_taking_line_by_line_gives(turns, signs):
+    aggregate, tally = Aggregate(1000), Tally(signs)
+    for turn in turns:
+        tally.fold([b"\n".join(datagram) for datagram in turn], aggregate)
+    closed = aggregate.close(0.0)
+    flat = [each for turn in turns for datagram in turn for each in datagram]
+    accepted, rejected, counters, gauges, timers, sets = naive(flat, signs)
+    assert closed.accepted == accepted
+    assert sum(closed.rejected.values()) == rejected
+    assert closed.lines == accepted + rejected == sum(1 for each in flat if each.strip())
+    found = points(closed)
+    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets)
+    for key, value in (counters | gauges).items():
+        assert found[key]["value"] == pytest.approx(value, abs=1e-9)
+    for key, members in sets.items():
+        assert found[key]["value"] == len(members)
+    for key, samples in timers.items():
+        count = sum(weight for _, weight in samples)
+        assert found[key]["count"] == count
+        assert found[key]["sum"] == pytest.approx(sum(v * w for v, w in samples), abs=1e-9)
+        assert found[key]["max"] == max(v for v, _ in samples)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_any_bytes_are_accounted_for(datagrams):
+    closed = fold(*datagrams)
+    assert closed.lines == sum(1 for each in b"\n".join(datagrams).split(b"\n") if each.strip())
+    assert closed.lines == closed.accepted + sum(closed.rejected.values())
+
+
+def test_gauges_keep_their_order_across_the_datagrams_of_one_turn():
+    closed = fold(b"g:5|g\nh:1|g", b"g:7|g\ng:+1|g", b"g:5|g\nh:+1|g", b"g:+1|g\nh:+1|g")
+    assert closed.gauges == {"g": 6.0, "h": 3.0}
+
+
+def test_identical_deltas_all_count():
+    assert fold(*[b"g:+1|g"] * 7).gauges == {"g": 7.0}
+
+
+def test_a_number_that_a_known_line_cannot_have_is_still_rejected():
+    closed = fold(b"a:1|ms", b"a:1_0|ms\na:nan|ms\na:1e400|ms\na: 2|ms\na:|ms", b"a:" + b"0" * 9000 + b"|ms")
+    assert closed.accepted == 1
+    assert closed.rejected == {"bad_value": 4, "empty_value": 1, "line_too_long": 1}
+
+
+def test_a_full_memo_begins_anew_and_changes_no_result(monkeypatch):
+    monkeypatch.setattr(collector.tally, "MEMO_LINES", 3)
+    datagram = b"\n".join(b"c%d:1|c\nt%d:%d|ms" % (n, n, n) for n in range(10))
+    aggregate, tally = Aggregate(1000), Tally("delta")
+    tally.fold([datagram, datagram], aggregate)
+    tally.fold([datagram], aggregate)
+    closed = aggregate.close(0.0)
+    assert closed.accepted == 60
+    assert closed.counters == {f"c{n}": 3.0 for n in range(10)}
+
+
+def test_events_and_checks_are_rejected_under_their_own_reasons():
+    assert fold(b"_e{1,1}:a|b\n_sc|a|0\n_e{9,9}:a").rejected == {
+        "unsupported_event": 1,
+        "unsupported_check": 1,
+        "bad_event": 1,
+    }
+
+
+def test_series_beyond_the_limit_go_into_one_per_type_and_are_counted():
+    closed = fold(
+        b"a:1|c\nb:1|c\nc:2|c\nd:3|c\na:1|c", b"t:1|ms\nt:2|ms\ng:5|g\ns:x|s\ns:y|s", max_series=2
+    )
+    assert closed.counters == {"a": 2.0, "b": 1.0, OVERFLOW: 5.0}
+    assert closed.timers[OVERFLOW].summary([])["count"] == 2
+    assert closed.gauges == {OVERFLOW: 5.0}
+    assert closed.sets[OVERFLOW].count() == 2
+    assert closed.overflowed == 7
+    assert closed.accepted == closed.lines == 10
+
+
+def test_a_counter_starts_anew_in_each_window_and_a_gauge_stays():
+    aggregate, tally = Aggregate(1000), Tally("delta")
+    tally.fold([b"c:1|c\ng:5|g"], aggregate)
+    aggregate.close(10.0)
+    assert aggregate.close(20.0).gauges == {"g": 5.0}
+    tally.fold([b"c:1|c\ng:+1|g"], aggregate)
+    closed = aggregate.close(30.0)
+    assert (closed.counters, closed.gauges) == ({"c": 1.0}, {"g": 6.0})
+
+
+def test_a_gauge_expires_when_it_was_not_set_for_long_enough():
+    aggregate, tally = Aggregate(1000, gauge_expiry_s=20), Tally("delta")
+    tally.fold([b"g:5|g\nh:1|g"], aggregate)
+    assert set(aggregate.close(10.0).gauges) == {"g", "h"}
+    tally.fold([b"h:1|g"], aggregate)
+    assert set(aggregate.close(20.0).gauges) == {"g", "h"}
+    assert set(aggregate.close(30.0).gauges) == {"h"}
+    assert set(aggregate.close(40.0).gauges) == set()
+
+
+def test_held_gauges_count_against_the_limit_once():
+    aggregate, tally = Aggregate(2), Tally("delta")
+    tally.fold([b"g:5|g\nc:1|c"], aggregate)
+    aggregate.close(10.0)
+    tally.fold([b"g:6|g\nc:1|c\nd:1|c"], aggregate)
+    closed = aggregate.close(20.0)
+    assert closed.gauges == {"g": 6.0}
+    assert closed.counters == {"c": 1.0, OVERFLOW: 1.0}
+
+
+def test_the_largest_values_cannot_overflow():
+    closed = fold(b"\n".join([b"c:1e100|c|@1e-9", b"t:1e100:-1e100|ms|@1e-9", b"g:1e100|g"] * 500))
+    for values in points(closed).values():
+        assert all(math.isfinite(each) for stat, each in values.items() if stat != "sketch")
+
+
+@given(st.text("ab", min_size=1), st.dictionaries(st.text("kv", min_size=1), st.text("xy")))
+def test_a_series_key_can_be_read_back(name, tags):
+    assert series_parts(series_key(name, sorted(tags.items()))) == (name, tags)
