@@ -1,12 +1,12 @@
 """The distribution of a timer's values: exact while few, then a sketch with logarithmic buckets.
 
-A `Distribution` holds values with weights (a sample taken at rate r weighs 1/r). Up to EXACT distinct values
+A `Distribution` holds values with weights (a sample taken at rate r weighs 1/r). Up to EXACT values
 it is exact. A further one spills them all into buckets, of which bucket k counts the values in (g^(k-1),
 g^k] with g = GAMMA, as in DDSketch (Masson, Rim, Lee, VLDB 2019). The middle 2 g^k / (g + 1) then stands for
 each, which is at most (g - 1) / (g + 1) = 0.99 % away from any of them.
 
 Promises: count, sum, min, max, mean and stddev stay exact (but for rounding); quantiles are exact up to
-EXACT distinct values and within 1 % of the true value after; memory is bounded (values within
+EXACT values and within 1 % of the true value after; memory is bounded (values within
 statsd.MAX_VALUE have at most 12,700 buckets a side); the sketch that travels can be merged with any other of
 the same gamma.
 
@@ -18,7 +18,12 @@ Does not promise a relative error for magnitudes below SMALLEST: they count as z
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import accumulate
+from math import ceil, log
+from operator import mul
 from typing import Any
 
 GAMMA = 1.02
@@ -31,10 +36,11 @@ _LOG_GAMMA = math.log(GAMMA)
 class Distribution:
     """Values with weights. Mutable: belongs to the window that is being filled."""
 
-    __slots__ = ("_bins", "_count", "_high", "_low", "_mean", "_negative", "_squares", "_zero", "values")
+    __slots__ = ("_bins", "_count", "_high", "_low", "_mean", "_negative", "_squares", "_zero", "values", "weights")
 
     def __init__(self) -> None:
-        self.values: dict[float, float] = {}  # value -> weight, not yet spilled
+        self.values: list[float] = []  # not yet spilled; lists take a value in half the time of a dict
+        self.weights: list[float] = []
         self._bins: dict[int, float] = {}
         self._negative: dict[int, float] = {}
         self._zero = 0.0
@@ -43,14 +49,10 @@ class Distribution:
 
     def add(self, value: float, weight: float = 1.0) -> None:
         """Take one value that weighs `weight` > 0; both finite."""
-        values = self.values
-        if value in values:
-            values[value] += weight
-        else:
-            if len(values) == EXACT:
-                self._spill()
-                values = self.values
-            values[value] = weight
+        if len(self.values) == EXACT:
+            self._spill()
+        self.values.append(value)
+        self.weights.append(weight)
 
     @property
     def exact(self) -> bool:
@@ -59,11 +61,11 @@ class Distribution:
 
     def _moments(self) -> tuple[float, float, float]:
         """Count, mean and sum of squared deviations of everything (Chan, Golub, LeVeque 1979)."""
-        weight = math.fsum(self.values.values())
+        weight = math.fsum(self.weights)
         if not weight:
             return self._count, self._mean, self._squares
-        mean = math.fsum(value * each for value, each in self.values.items()) / weight
-        squares = math.fsum((value - mean) ** 2 * each for value, each in self.values.items())
+        mean = math.fsum(map(mul, self.values, self.weights)) / weight
+        squares = math.fsum((value - mean) ** 2 * each for value, each in zip(self.values, self.weights, strict=True))
         count, apart = self._count + weight, mean - self._mean
         return (
             count,
@@ -74,8 +76,8 @@ class Distribution:
     def _spill(self) -> None:
         self._count, self._mean, self._squares = self._moments()
         self._low, self._high = min(self._low, *self.values), max(self._high, *self.values)
-        self._zero += _fill(self.values, self._bins, self._negative)
-        self.values = {}
+        self._zero += _fill(self.values, self.weights, self._bins, self._negative)
+        self.values, self.weights = [], []
 
     def summary(self, quantiles: Sequence[float]) -> dict[str, Any]:
         """The statistics of a timer's point: count, sum, min, max, mean, stddev, p50 ..., sketch.
@@ -87,15 +89,14 @@ class Distribution:
         count, mean, squares = self._moments()
         if not count:
             raise ValueError("a distribution without a value has no statistics")
-        ordered = sorted(self.values)
-        low = min(self._low, ordered[0]) if ordered else self._low
-        high = max(self._high, ordered[-1]) if ordered else self._high
+        low = min(self._low, *self.values)
+        high = max(self._high, *self.values)
         # Rounding can push a mean of equal values past them.
         mean = min(max(mean, low), high)
         bins, negative = dict(self._bins), dict(self._negative)
-        zero = self._zero + _fill(self.values, bins, negative)
+        zero = self._zero + _fill(self.values, self.weights, bins, negative)
         ranked = (
-            [(value, self.values[value]) for value in ordered]
+            sorted(zip(self.values, self.weights, strict=True))
             if self.exact
             else [(min(max(value, low), high), weight) for value, weight in _middles(bins, negative, zero)]
         )
@@ -106,11 +107,12 @@ class Distribution:
             "max": high,
             "mean": mean,
             "stddev": math.sqrt(max(squares, 0.0) / count),
-            **{quantile_name(q): _rank(ranked, q, count) for q in quantiles},
+            **dict(zip(map(quantile_name, quantiles), _ranks(ranked, quantiles), strict=True)),
             "sketch": _sketch(bins, negative, zero),
         }
 
 
+@cache
 def quantile_name(quantile: float) -> str:
     """0.5 -> p50, 0.99 -> p99, 0.999 -> p99.9."""
     return "p" + format(round(100 * quantile, 9), ".9f").rstrip("0").rstrip(".")
@@ -125,7 +127,7 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
         for side, bins in sides.items():
             for index, weight in sketch.get(side, ()):
                 bins[index] = bins.get(index, 0.0) + weight
-    return _sketch(sides["bins"], sides["negative"], first["zero"] + second["zero"])
+    return _sketch(sides["bins"], sides["negative"], float(first["zero"]) + second["zero"])
 
 
 def quantile(sketch: Mapping[str, Any], q: float) -> float:
@@ -133,18 +135,20 @@ def quantile(sketch: Mapping[str, Any], q: float) -> float:
     ranked = _middles(dict(sketch["bins"]), dict(sketch.get("negative", ())), sketch["zero"])
     if not ranked:
         raise ValueError("an empty sketch has no quantiles")
-    return _rank(ranked, q, math.fsum(weight for _, weight in ranked))
+    return _ranks(ranked, [q])[0]
 
 
-def _fill(values: Mapping[float, float], bins: dict[int, float], negative: dict[int, float]) -> float:
+def _fill(
+    values: Sequence[float], weights: Sequence[float], bins: dict[int, float], negative: dict[int, float]
+) -> float:
     """Put values into their buckets; returns the weight of those next to zero."""
     zero = 0.0
-    for value, weight in values.items():
+    for value, weight in zip(values, weights, strict=True):
         size = abs(value)
         if size < SMALLEST:
             zero += weight
             continue
-        index = math.ceil(math.log(size) / _LOG_GAMMA)
+        index = ceil(log(size) / _LOG_GAMMA)
         side = bins if value > 0 else negative
         side[index] = side.get(index, 0.0) + weight
     return zero
@@ -161,14 +165,12 @@ def _middles(
     ]
 
 
-def _rank(ranked: Iterable[tuple[float, float]], q: float, count: float) -> float:
-    wanted = q * count * (1 - 1e-12)  # 0.07 * 100 is 7.000000000000001: rounding must not skip a rank
-    seen = last = 0.0
-    for value, weight in ranked:
-        seen, last = seen + weight, value
-        if seen >= wanted:
-            break
-    return last
+def _ranks(ranked: Sequence[tuple[float, float]], quantiles: Sequence[float]) -> list[float]:
+    """The values at these quantiles; `ranked` is (value, weight) in order of value, and not empty."""
+    reached = list(accumulate(weight for _, weight in ranked))
+    last = len(ranked) - 1
+    # 0.07 * 100 is 7.000000000000001: rounding must not skip a rank.
+    return [ranked[min(bisect_left(reached, q * reached[-1] * (1 - 1e-12)), last)][0] for q in quantiles]
 
 
 def _sketch(bins: Mapping[int, float], negative: Mapping[int, float], zero: float) -> dict[str, Any]:
@@ -181,5 +183,7 @@ def _sketch(bins: Mapping[int, float], negative: Mapping[int, float], zero: floa
 
 def _whole(weight: float) -> int | float:
     """A weight as JSON has it: whole if it is, so that rates of 0.1 do not leave 29.999999999999996."""
+    if weight.is_integer():
+        return int(weight)
     rounded = round(weight, 6)
-    return int(rounded) if rounded == int(rounded) else rounded
+    return int(rounded) if rounded.is_integer() else rounded

@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from spool.config import Config, load, spool_dir
 from spool.errors import HoldfastError
+from spool.heartbeat import heartbeats
 
 DEPLOY = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -71,10 +72,10 @@ def configured(home: Path) -> Config:
 
 def checked(config: Config) -> None:
     """Make what the receiver needs, then have each program check itself; ends here if one is not content."""
-    if "receiver" in config.tables:
-        made = subprocess.run([BIN / "holdfast-receiver", "init"], capture_output=True, text=True, check=False)
+    for step in ("init", "check") if "receiver" in config.tables else ():
+        made = subprocess.run([BIN / "holdfast-receiver", step], capture_output=True, text=True, check=False)
         if made.returncode:
-            stop(made.stderr.strip(), made.returncode)
+            stop(f"{made.stderr.strip()} Nothing was started.", made.returncode)
     check = subprocess.run([BIN / "holdfast-collector", "check"], capture_output=True, text=True, check=False)
     for line in check.stdout.splitlines():
         if not line.startswith("ok"):
@@ -138,9 +139,9 @@ def supervised(config: Config, home: Path, file: Path) -> int:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, end)
     child = subprocess.Popen([BIN / "supervisord", "-c", file], start_new_session=True)
-    give_up_at, told = time.monotonic() + READY_S, False
+    started_at, told = time.time(), False
     while child.poll() is None and not ending:
-        if not told and (running(file) or time.monotonic() > give_up_at):
+        if not told and (working(config, started_at) or time.time() > started_at + READY_S):
             print(banner(config, home, file), flush=True)
             told = True
         time.sleep(0.1)
@@ -158,15 +159,11 @@ def supervised(config: Config, home: Path, file: Path) -> int:
     return 0
 
 
-def running(file: Path) -> bool:
-    """Whether every program has been started."""
-    status = subprocess.run([BIN / "supervisorctl", "-c", file, "status"], capture_output=True, text=True, check=False)
-    lines = status.stdout.splitlines()
-    return (
-        bool(lines)
-        and "refused" not in status.stdout
-        and all("STARTING" in each or "RUNNING" in each for each in lines)
-    )
+def working(config: Config, since: float) -> bool:
+    """Whether every program has given a sign of life since `since`: then the collector receives, the rest waits for it."""
+    programs = {"collector", *(f"shipper-{each}" for each in config.destinations())}
+    beats = heartbeats(spool_dir(config))
+    return all(each in beats and beats[each]["at"] >= since for each in programs)
 
 
 def banner(config: Config, home: Path, file: Path) -> str:

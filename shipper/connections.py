@@ -36,12 +36,15 @@ class OddAnswer(OSError):
 class _Reader(io.BufferedReader):
     """What an answer is read from. http.client takes the end of the connection for the end of the headers."""
 
+    _begun = False
+
     def readline(self, size: int | None = -1) -> bytes:
         """A whole line, or `size` bytes of one; nothing only where an answer would begin. Else OddAnswer."""
         line = super().readline(size)
         cut = not line.endswith(b"\n") and (size is None or size < 0 or len(line) < size)
-        if cut and (line or current().phase is not Phase.WAIT):
+        if cut and (line or self._begun):
             raise OddAnswer("the connection ended before the answer did")
+        self._begun = True
         return line
 
 

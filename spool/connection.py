@@ -21,6 +21,9 @@ from urllib.parse import quote
 
 from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolUnusable
 
+APPLICATION_ID = 0x484F4C44  # "HOLD"
+"""Our mark in a file; schema.migrate sets it together with the tables."""
+
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone."""
 
@@ -114,7 +117,9 @@ def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
             raise SpoolUnusable(f"{path}: is a folder; the spool keeps a file there. Move it away.")
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only takes effect on a new file
+            _refuse_foreign(connection, path)  # before the next lines change it
+            if connection.execute("PRAGMA page_count").fetchone()[0] == 0:  # in an older file it would only write
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _switch_to_wal(connection, path, busy_s)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
@@ -151,11 +156,21 @@ def open_reader(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
             uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            _refuse_foreign(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise SpoolUnusable for the database of another program."""
+    # In this order: the mark is committed together with the tables, perhaps between two of these lines.
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    if mark != APPLICATION_ID and (tables or version):
+        raise SpoolUnusable(f"{path}: is a database of another program. Move it away; it was not touched.")
 
 
 def _see(path: Path) -> None:

@@ -3,7 +3,8 @@
 Each step is a list of statements. A file carries the number of steps it has seen in `PRAGMA user_version`
 and our mark in `PRAGMA application_id`; the history is kept by sqlite-utils' migrations. All pending steps run
 in one BEGIN IMMEDIATE transaction: a crash in the middle leaves the old schema, and processes that start together
-wait for each other instead of failing. A file from a newer Holdfast, or one that is not ours, is refused untouched.
+wait for each other instead of failing. A file from a newer Holdfast is refused untouched, and so is one that is not
+ours, in connection.py.
 
 What the tables mean is in the docstring of the package.
 """
@@ -12,10 +13,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from spool.connection import translated, write
+from spool.connection import APPLICATION_ID, translated, write
 from spool.errors import SpoolMissing, SpoolUnusable
-
-APPLICATION_ID = 0x484F4C44  # "HOLD"
 
 SPOOL_STEPS: Sequence[Sequence[str]] = (
     (
@@ -170,8 +169,8 @@ DELIVERY_STEPS: Sequence[Sequence[str]] = (
 
 
 def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
-    """Bring a file opened for writing up to date. Raises SpoolUnusable for a file that is newer or not ours."""
-    _refuse_foreign(connection, path, steps)
+    """Bring a file opened for writing up to date. Raises SpoolUnusable for a newer file."""
+    _refuse_newer(connection, path, steps)
     if _version(connection, path) == len(steps):
         return
     # Imported here: it costs 60 ms and 16 MB, and only a new or older file needs it.
@@ -194,8 +193,8 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
 
 
 def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
-    """Raise SpoolUnusable if the file is newer or not ours, SpoolMissing if its writer has still to set it up."""
-    _refuse_foreign(connection, path, steps)
+    """Raise SpoolUnusable if the file is from a newer Holdfast, SpoolMissing if its writer has still to set it up."""
+    _refuse_newer(connection, path, steps)
     version = _version(connection, path)
     if version < len(steps):
         raise SpoolMissing(
@@ -203,19 +202,13 @@ def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[s
         )
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
+def _refuse_newer(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
     version = _version(connection, path)
     if version > len(steps):
         raise SpoolUnusable(
             f"{path}: has schema {version}, this Holdfast knows {len(steps)}. Install the newer version again; "
             "the file was not touched."
         )
-    with translated(path):
-        # In this order: the mark is committed together with the tables, perhaps between these two lines.
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        mark = connection.execute("PRAGMA application_id").fetchone()[0]
-    if mark != APPLICATION_ID and (tables or version):
-        raise SpoolUnusable(f"{path}: is a database of another program. Move it away; it was not touched.")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -18,7 +18,7 @@ import click
 from shipper.receiver.app import Application
 from shipper.receiver.certificate import CertificateFiles, ensure
 from shipper.receiver.config import ReceiverConfig, receiver_dir
-from shipper.receiver.serve import WebServer
+from shipper.receiver.serve import WebServer, try_address
 from shipper.receiver.store import Store, StoreBusy
 from spool.config import load
 from spool.errors import ConfigError, HoldfastError
@@ -78,6 +78,20 @@ def run(config_file: Path | None) -> None:
         log.info("receiver_stopped")
     finally:
         store.close()
+
+
+@main_group.command()
+@_config_option
+def check(config_file: Path | None) -> None:
+    """Say whether `run` would work now: configuration, certificate, token, address. Changes nothing."""
+    config = load(config_file)
+    settings = config.section(ReceiverConfig, "receiver")
+    if settings.listen.scheme == "https":
+        _certificate(settings, receiver_dir(config))
+    if settings.token_file:
+        read_token(settings.token_file)
+    try_address(settings.listen)
+    click.echo(f"ok    receiver  {settings.listen} free")
 
 
 @main_group.command()

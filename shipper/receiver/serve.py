@@ -17,6 +17,7 @@ deadline; `stop` returns within 2 s unless the disk itself hangs. Does not promi
 clients than threads: on the open internet a reverse proxy belongs in front.
 """
 
+import socket
 import ssl
 import threading
 import time
@@ -147,6 +148,24 @@ class _Server(wsgi.Server):
         self.report("server_trouble", error=str(msg), level=level, traceback=traceback)
 
 
+def _taken(listen: Listen, error: OSError) -> PortTaken:
+    return PortTaken(
+        f"cannot listen at {listen}: {error}. If another program has port {listen.port}, end it or "
+        "choose another with [receiver] listen (and in the destination's url)."
+    )
+
+
+def try_address(listen: Listen) -> None:
+    """Bind the address for a moment. Raises PortTaken if `start` could not listen there now."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, listen.port))
+        except OSError as error:
+            raise _taken(listen, error) from None
+
+
 class WebServer:
     """A listening server. Made by `start`; `stop` ends it. `listen` has the real port."""
 
@@ -192,10 +211,7 @@ class WebServer:
         try:
             server.prepare()
         except OSError as error:
-            raise PortTaken(
-                f"cannot listen at {listen}: {error}. If another program has port {listen.port}, end it or "
-                "choose another with [receiver] listen (and in the destination's url)."
-            ) from None
+            raise _taken(listen, error) from None
         return cls(server, Listen(listen.scheme, listen.host, server.bind_addr[1]))
 
     def stop(self) -> None:

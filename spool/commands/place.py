@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from spool.config import Config, SpoolConfig, load, spool_dir
-from spool.delivery import DeliveryReader, destinations_on_disk, file_name
-from spool.errors import HoldfastError
+from spool.delivery import DeliveryReader, destinations_on_disk
+from spool.errors import HoldfastError, SpoolMissing, SpoolUnusable
 from spool.reader import SpoolReader
 
 
@@ -78,18 +78,25 @@ class Place:
 
     @contextmanager
     def opened(self, only: str | None = None) -> Iterator[tuple[SpoolReader, Mapping[str, DeliveryReader | None]]]:
-        """The spool and its delivery files by destination; None where there is none yet: all is unsent there."""
+        """The spool and its delivery files by destination; None where there is none yet: all is unsent there.
+
+        A delivery file that cannot be used is named on stderr and counts as none: what is sent from it will be
+        everything, once its shipper has set it aside. Raises what SpoolReader raises.
+        """
         with ExitStack() as stack:
             spool = stack.enter_context(SpoolReader(self.directory))
             deliveries: dict[str, DeliveryReader | None] = dict.fromkeys(self.names(only))
             for name in deliveries:
-                if not (self.directory / file_name(name)).exists():
+                try:
+                    delivery = stack.enter_context(DeliveryReader(self.directory, name))
+                    if delivery.spool_id() not in (None, spool.spool_id):
+                        raise SpoolUnusable(f"{delivery.path}: belongs to another spool.")
+                except SpoolMissing:
                     continue
-                delivery = stack.enter_context(DeliveryReader(self.directory, name))
-                if delivery.spool_id() in (None, spool.spool_id):
-                    deliveries[name] = delivery
-                else:
-                    click.echo(f"holdfast: {delivery.path} belongs to another spool and is left out", err=True)
+                except SpoolUnusable as error:
+                    click.echo(f"holdfast: {error} Shown as if nothing had been sent.", err=True)
+                    continue
+                deliveries[name] = delivery
             yield spool, deliveries
 
 

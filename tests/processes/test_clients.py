@@ -53,7 +53,9 @@ def test_numbers_of_the_statsd_client_arrive(running: Pipeline) -> None:
     arrived(running, "py.lat", "sum", 150)
     arrived(running, "py.lat", "count", 5)
     arrived(running, "py.users", "value", 2)
-    wait_until(lambda: running.received("SELECT 1 FROM points WHERE name = 'py.temperature' AND value = 23.5"), 10, "gauge")
+    wait_until(
+        lambda: running.received("SELECT 1 FROM points WHERE name = 'py.temperature' AND value = 23.5"), 10, "gauge"
+    )
     settled(running)
     assert running.received_sum("py.hits") == 125
 

@@ -103,10 +103,7 @@ def test_a_database_of_another_program_is_refused_untouched(tmp_path):
             SpoolReader(tmp_path)
         with pytest.raises(SpoolUnusable, match="of another program"):
             SpoolWriter.open(tmp_path, "host-1")
-        other = sqlite3.connect(path)
-        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
-        other.close()
-        assert len(path.read_bytes()) == len(before)
+        assert path.read_bytes() == before
         path.unlink()
 
 

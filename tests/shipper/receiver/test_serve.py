@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from shipper.receiver.config import Listen
-from shipper.receiver.serve import PortTaken, WebServer
+from shipper.receiver.serve import PortTaken, WebServer, try_address
 
 NDJSON_GZIP = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
 SCHEMES = pytest.mark.parametrize("scheme", ["http", "https"])
@@ -280,3 +280,11 @@ def test_health_answers_on_ipv4_with_a_length(served) -> None:
     answered = requests.get(f"{running.url}/healthz", timeout=20)
     assert json.loads(answered.content)["ok"] is True
     assert int(answered.headers["Content-Length"]) == len(answered.content)
+
+
+def test_a_taken_address_is_known_before_anything_is_started() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = Listen("http", "127.0.0.1", other.getsockname()[1])
+        with pytest.raises(PortTaken, match=r"\[receiver\] listen"):
+            try_address(listen)
+    try_address(listen)

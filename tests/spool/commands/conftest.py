@@ -37,7 +37,8 @@ def attempt_row(ids: Iterable[int], at: float, outcome: str = "ack", error: str 
         ids=f"{numbers[0]}-{numbers[-1]}", points=2, body_bytes=200, outcome=outcome, phase="close" if fine else "wait",
         status=200 if fine else None, error=error, dns_ms=1.0, connect_ms=2.0, tls_ms=3.0, write_ms=4.0,
         wait_ms=5.0 if fine else None, read_ms=6.0 if fine else None, close_ms=0.1,
-        total_ms=21.0 if fine else 20_000.0, overshoot_ms=0.0, sent_bytes=300, received_bytes=100, address="127.0.0.1:1",
+        total_ms=21.0 if fine else 20_000.0, overshoot_ms=0.0,
+        sent_bytes=300, received_bytes=100, address="127.0.0.1:1",
     )  # fmt: skip
 
 

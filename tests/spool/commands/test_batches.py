@@ -98,3 +98,15 @@ def test_a_rotten_batch_is_shown_as_far_as_possible_and_ends_with_damage(made) -
     assert "the disk changed it" in result.stderr
     assert "the disk changed it" in made.run("show", "1", "--raw", exit_code=2).stderr
     assert {row["name"] for row in made.json("points")} == {"api.hits", "!undecodable"}
+
+
+def test_a_delivery_file_that_cannot_be_read_does_not_keep_the_spool_from_being_seen(made) -> None:
+    made.commit(2)
+    broken = made.directory / "delivery-main.db"
+    broken.write_bytes(b"")  # its shipper has just begun to make it
+    assert made.json("list")[0]["states"] == {"main": "unsent"}
+    broken.write_bytes(b"no database" * 1000)
+    result = made.run("list", "--json")
+    assert [row["id"] for row in json.loads(result.stdout)] == [2, 1]
+    assert "delivery-main.db" in result.stderr
+    assert "Shown as if nothing had been sent." in result.stderr

@@ -1,7 +1,9 @@
 """`holdfast points`, `query`, `attempts`, `losses` and `hangs`."""
 
+import fcntl
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ from spool.batch import Window
 from spool.delivery import Condition
 from spool.writer import SpoolWriter
 
+ROOT = Path(__file__).parents[3]
+
 
 def test_points_are_those_that_were_committed_newest_first(made) -> None:
     made.commit(150)  # more than a page
@@ -22,7 +26,7 @@ def test_points_are_those_that_were_committed_newest_first(made) -> None:
         "batch": 150, "ts": made.last_end, "name": "api.hits", "type": "counter", "tags": {"env": "prod"},
         "stat": "value", "value": 150.0,
     }  # fmt: skip
-    assert "api.hits  counter  value     150  env:prod" in made.run("points").stdout
+    assert "api.hits  counter  value    150  env:prod" in made.run("points").stdout
 
 
 def test_points_are_chosen_by_name_tag_and_time(made) -> None:
@@ -38,6 +42,27 @@ def test_points_say_when_there_are_more(made) -> None:
     made.commit(5)
     assert "only the newest 2 rows" in made.run("points", "-n", "2").stderr
     assert made.run("points", "-n", "5").stderr == ""
+
+
+def test_a_pager_that_is_left_open_does_not_pin_the_write_ahead_log(made) -> None:
+    made.commit(600)
+    script = "from spool.cli import main; main()"
+    command = [sys.executable, "-c", script, "-c", str(made.config), "points", "--all", "-n", "100000", "--nl"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    until = time.monotonic() + 20
+    while "pipe_write" not in Path(f"/proc/{process.pid}/wchan").read_text() and time.monotonic() < until:
+        time.sleep(0.02)  # until it is stuck in the middle of its output
+    made.commit(5)
+    db = sqlite3.connect(made.directory / "spool.db")
+    busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    db.close()
+    rows = process.stdout.read().splitlines()
+    process.stdout.close()
+    assert process.wait(timeout=10) == 0
+    assert busy == 0
+    assert len(rows) >= 1200 - 2  # the pages read before the new windows were committed have their rows still
 
 
 def test_query_joins_all_files(made) -> None:
@@ -105,7 +130,7 @@ def test_ctrl_c_ends_a_long_query_at_once(made) -> None:
     made.commit(1)
     sql = "with recursive c (x) as (select 1 union all select x + 1 from c) select sum(x) from c"
     command = [sys.executable, "-c", "from spool.cli import main; main()", "-c", str(made.config), "query", sql]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     used = Path(f"/proc/{process.pid}/stat")
     until = time.monotonic() + 20
     while int(used.read_text().split()[13]) < 60 and time.monotonic() < until:  # clock ticks: well inside SQLite
@@ -136,7 +161,8 @@ def test_the_summary_of_attempts_is_per_outcome_and_phase(made, attempt) -> None
         made.delivery().record(attempt([1], time.time() + number), {}, Condition())
     rows = {row["phase"]: row for row in made.json("attempts", "--summary")}
     assert rows["dns"] == {
-        "destination": "main", "outcome": "ack", "phase": "dns", "count": 100, "p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0,
+        "destination": "main", "outcome": "ack", "phase": "dns", "count": 100,
+        "p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0,
     }  # fmt: skip
     assert list(rows) == ["dns", "connect", "tls", "write", "wait", "read", "close", "total"]
 

@@ -68,7 +68,7 @@ def test_a_delivery_file_of_an_unconfigured_destination_is_named(made) -> None:
     made.commit(2)
     made.acknowledge([1, 2])
     made.acknowledge([1], "old")
-    main, old = made.json("status")["destinations"]
+    _, old = made.json("status")["destinations"]
     assert (old["name"], old["configured"], old["unsent_batches"]) == ("old", False, 1)
     assert made.json("status")["state"] == "OK"
     assert "old        not configured any more" in made.run("status").stdout

@@ -1,0 +1,130 @@
+"""The command as a whole: documented everywhere, quick to start, and one sentence for each thing in the way."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from spool.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parents[3]
+NOBODY = 65_534
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        yield name, command
+
+
+def test_every_command_and_option_has_help() -> None:
+    for name, command in commands():
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.opts}"
+
+
+def test_every_command_understands_h_and_is_listed() -> None:
+    listing = CliRunner().invoke(cli, ["-h"]).output
+    for name, command in commands():
+        assert command.name == name
+        result = CliRunner().invoke(cli, [name, "-h"])
+        assert result.exit_code == 0
+        assert "Usage:" in result.output
+        assert f"\n  {name} " in listing
+
+
+def test_help_works_whatever_the_configuration_looks_like(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("not toml")
+    assert CliRunner().invoke(cli, ["-c", str(tmp_path / "bad.toml"), "list", "--help"]).exit_code == 0
+
+
+def test_a_bad_configuration_ends_with_78_and_says_what_is_allowed(made) -> None:
+    made.config.write_text("[spool]\nmax_bytes = 1\n")
+    result = made.run("status", exit_code=78)
+    assert "max_bytes" in result.stderr
+    assert "allowed is" in result.stderr
+    assert CliRunner().invoke(cli, ["-c", "/nowhere.toml", "status"]).exit_code == 78
+
+
+def test_an_unknown_command_is_usage(made) -> None:
+    made.run("frobnicate", exit_code=2)
+
+
+def test_no_terminal_gets_no_colour(made) -> None:
+    made.commit(1)
+    assert "\x1b" not in made.run("status").stdout
+
+
+def status(made, *python: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python, "-c", "from spool.cli import main; main()", "-c", str(made.config), "status"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+
+
+def test_status_imports_nothing_heavy(made) -> None:
+    made.commit(2)
+    made.acknowledge([1])
+    loaded = {
+        line.rpartition("|")[2].strip() for line in status(made, "-X", "importtime").stderr.splitlines() if "|" in line
+    }
+    assert "spool.survey" in loaded
+    for heavy in ("requests", "urllib3", "sqlite_utils", "tabulate", "collector", "shipper", "asyncio", "ssl"):
+        assert not {name for name in loaded if name == heavy or name.startswith(f"{heavy}.")}, heavy
+
+
+def spent_s(run: Callable[[], object]) -> float:
+    """The processor time of the child processes that `run` waits for, least of five."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(5))
+
+
+def test_status_starts_within_150_ms(made) -> None:
+    made.commit(2)
+    made.acknowledge([1])
+    # A busy machine slows everything down. What click and sqlite3 alone take here was 40 ms where 150 ms were set.
+    least = spent_s(lambda: subprocess.run([sys.executable, "-c", "import click, sqlite3"], check=True))
+    assert spent_s(lambda: status(made)) <= 0.150 * max(1.0, least / 0.040)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_spool_of_another_user_is_one_sentence(made) -> None:
+    made.commit(1)
+    made.directory.chmod(0o700)
+    for folder in (made.folder, *made.folder.parents[:-1]):
+        if folder.stat().st_uid == 0 and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    script = "import os, sys; from spool.cli import cli; from spool.commands import status; "
+    script += f"os.setgid({NOBODY}); os.setuid({NOBODY}); cli(['--config', sys.argv[1], 'status'])"
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(made.config)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert str(made.directory) in result.stderr
+
+
+def test_json_of_status_is_one_object(made) -> None:
+    made.commit(1)
+    assert json.loads(made.run("status", "--json").stdout)["v"] == 1

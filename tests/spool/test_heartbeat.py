@@ -1,0 +1,39 @@
+"""A heartbeat is the old one or the new one, and never a reason to fail."""
+
+import json
+import os
+
+from spool.heartbeat import beat, heartbeats
+
+
+def test_a_beat_says_who_when_and_what(tmp_path):
+    beat(tmp_path, "collector", 1_764_000_000.12345, "collecting", windows_waiting=2)
+    assert json.loads((tmp_path / "heartbeat-collector.json").read_text()) == {
+        "who": "collector",
+        "pid": os.getpid(),
+        "at": 1_764_000_000.123,
+        "phase": "collecting",
+        "windows_waiting": 2,
+    }
+
+
+def test_the_last_beat_of_each_process_is_kept_and_nothing_else(tmp_path):
+    for at in (1.0, 2.0):
+        beat(tmp_path, "collector", at, "collecting")
+        beat(tmp_path, "shipper-main", at + 10, "idle")
+    assert {who: each["at"] for who, each in heartbeats(tmp_path).items()} == {"collector": 2.0, "shipper-main": 12.0}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_beat_that_cannot_be_written_is_lost_quietly(tmp_path):
+    beat(tmp_path / "no-folder", "collector", 1.0, "collecting")
+    (tmp_path / "heartbeat-collector.json").mkdir()
+    beat(tmp_path, "collector", 1.0, "collecting")
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat-collector.json"]
+
+
+def test_unreadable_beats_are_left_out(tmp_path):
+    beat(tmp_path, "shipper-main", 1.0, "idle")
+    for name, text in (("a", "{"), ("b", "[]"), ("c", "{}"), ("d", "null"), ("e", "\xff")):
+        (tmp_path / f"heartbeat-{name}.json").write_text(text, encoding="latin-1")
+    assert list(heartbeats(tmp_path)) == ["shipper-main"]

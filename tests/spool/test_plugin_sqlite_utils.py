@@ -1,0 +1,51 @@
+"""The plugin for sqlite-utils: one function, nothing else, and it cannot fail at load."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import sqlite_utils
+from sqlite_utils.plugins import pm
+
+from spool import sqlite_utils_plugin
+from spool.batch import Point, Window
+from spool.writer import SpoolWriter
+
+
+def test_the_view_points_works_with_the_plugin(tmp_path: Path) -> None:
+    writer = SpoolWriter.open(tmp_path, "web-1")
+    writer.commit(Window(1, 0.0, 10.0, [Point("api.hits", "counter", {}, {"value": 2.0})]), 10.1)
+    writer.close()
+    registered = pm.is_registered(sqlite_utils_plugin)  # by its entry point, where holdfast is installed
+    if not registered:
+        pm.register(sqlite_utils_plugin)
+    try:
+        db = sqlite_utils.Database(tmp_path / "spool.db")
+        assert list(db.query("SELECT name, value FROM points")) == [{"name": "api.hits", "value": 2.0}]
+        assert list(db.query("SELECT name, value FROM recent_points")) == [{"name": "api.hits", "value": 2.0}]
+        db.close()
+    finally:
+        if not registered:
+            pm.unregister(sqlite_utils_plugin)
+
+
+def test_the_plugin_changes_no_setting_of_the_connection() -> None:
+    def settings(connection: sqlite3.Connection) -> list[object]:
+        names = ("busy_timeout", "synchronous", "foreign_keys", "query_only", "journal_mode", "trusted_schema")
+        return [connection.execute(f"PRAGMA {name}").fetchone() for name in names]
+
+    connection = sqlite3.connect(":memory:")
+    before = settings(connection)
+    sqlite_utils_plugin.prepare_connection(connection)
+    assert settings(connection) == before
+    assert connection.execute("SELECT batch_json(x'00')").fetchone()[0].startswith('[{"name": "!undecodable"')
+    connection.close()
+
+
+def test_loading_the_plugin_loads_nothing_of_ours_beside_it() -> None:
+    script = "import sys, spool.sqlite_utils_plugin; print(sorted(n for n in sys.modules if n.startswith('spool')))"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "['spool', 'spool.sqlite_utils_plugin']"
