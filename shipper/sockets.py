@@ -175,8 +175,6 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and host names by default
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python sets this for old times' sake; with it, a connection cut by anybody looks like an orderly end.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.sslsocket_class = TLSSocket
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)

@@ -15,7 +15,7 @@ from typing import Any
 from spool.human import count, counted, size, span
 
 GRACE_S = 60.0
-"""So long after the collector's start the first commit and the first acknowledgement may be missing (UNKNOWN)."""
+"""So long after the collector's start (or two intervals) the first commit and acknowledgement may be missing."""
 
 RECENT_S = 300.0
 """Losses, kernel drops and dead batches speak for so long after they happened."""
@@ -180,14 +180,14 @@ def as_json(facts: Facts, health: Health) -> dict[str, Any]:
 
 def _starting(facts: Facts) -> bool:
     started = facts.intake.started_at
-    return started is not None and facts.at - started <= GRACE_S
+    return started is not None and facts.at - started <= max(GRACE_S, 2 * facts.intake.interval_s)
 
 
 def _collection(facts: Facts) -> Iterator[Finding]:
-    intake, starting = facts.intake, _starting(facts)
+    intake = facts.intake
     yield from _silence(facts, "collector")
     first = intake.started_at is not None and (intake.last_commit_at or 0.0) < intake.started_at
-    if first and starting:
+    if first and _starting(facts):
         yield State.UNKNOWN, "the collector has just started and has committed nothing yet"
     elif intake.last_commit_at is None:
         yield State.FAIL, "nothing has ever been committed: look at the collector's log"
@@ -213,9 +213,10 @@ def _checkin(facts: Facts) -> Iterator[Finding]:
 
 def _silence(facts: Facts, who: str) -> Iterator[Finding]:
     beat = facts.beats.get(who)
+    if _starting(facts) and (beat is None or beat.at < (facts.intake.started_at or 0.0)):
+        return  # what lies there is from before the host or its supervisor was started
     if beat is None:
-        if not _starting(facts):
-            yield State.FAIL, f"{who} has left no heartbeat: is it running?"
+        yield State.FAIL, f"{who} has left no heartbeat: is it running?"
         return
     age = facts.at - beat.at
     if age > VERY_SILENT_S:
@@ -228,10 +229,7 @@ def _losses(facts: Facts) -> Iterator[Finding]:
     if facts.losses.recent_rows:
         batches = counted(facts.losses.recent_batches, "batch", "batches")
         points = counted(facts.losses.recent_points, "point", "points")
-        yield (
-            State.FAIL,
-            f"lost {points} ({batches}) within {span(RECENT_S)}: see `holdfast losses`",
-        )
+        yield State.FAIL, f"lost {points} ({batches}) within {span(RECENT_S)}: see `holdfast losses`"
 
 
 def _disk(disk: Disk) -> Iterator[Finding]:

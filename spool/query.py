@@ -87,11 +87,15 @@ def _join(connection: sqlite3.Connection, path: Path, directory: Path, destinati
             names = ", ".join(columns)
             arms = [f"SELECT NULL AS destination, {', '.join(f'NULL AS {each}' for each in columns)} WHERE 0"]
             arms += [
-                # A destination's name has only a-z 0-9 _ - in it; see config.NAME.
-                f"SELECT '{name}', {names} FROM delivery_{number}.{view}"
+                f"SELECT {_quoted(name)}, {names} FROM delivery_{number}.{view}"
                 for number, name in enumerate(destinations)
             ]
             connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(arms)}")
+
+
+def _quoted(name: str) -> str:
+    # Ours need no care, see config.NAME; but anybody may have put a delivery-*.db into the folder.
+    return "'" + name.replace("'", "''") + "'"
 
 
 def _columns() -> dict[str, list[str]]:

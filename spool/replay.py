@@ -114,12 +114,17 @@ def chunks(ids: Sequence[int], most: int) -> Iterator[Sequence[int]]:
         yield ids[first : first + most]
 
 
-def settled_again(delivery: DeliveryReader, ids: Sequence[int]) -> dict[State, int]:
-    """How many of the batches `ids`, oldest first, are in each state by now; the rest is unsent."""
-    found: dict[State, int] = {}
+def settled_again(delivery: DeliveryReader, ids: Sequence[int], oldest: int | None) -> dict[str, int]:
+    """How many of the batches `ids`, oldest first, are in each state by now; the rest is unsent.
+
+    `oldest` is the oldest batch that the spool still holds (None: it holds none); an unsent one before it is "evicted".
+    """
+    found: dict[str, int] = {}
     for chunk in chunks(ids, PAGE):
         states = delivery.states(chunk[0], chunk[-1])
         for each in chunk:
             if each in states:
-                found[states[each]] = found.get(states[each], 0) + 1
+                found[str(states[each])] = found.get(str(states[each]), 0) + 1
+            elif oldest is None or each < oldest:
+                found["evicted"] = found.get("evicted", 0) + 1
     return found

@@ -119,7 +119,8 @@ def _columns(now: float, destinations: int) -> list[Column]:
 def show(place: Place, *, batch_id: int, with_points: bool, raw: bool, as_object: bool) -> None:
     """Show one batch: where it stands at each destination, and every attempt that carried it.
 
-    Ends with 2 if the spool holds no such batch or if its payload is damaged.
+    Keys of --json: those of a batch as in `list`, sha256, damage, states, attempts, and rows with --points. Ends with 2
+    if the spool holds no such batch or if its payload is damaged.
     """
     with place.opened() as (spool, deliveries):
         batch = spool.batch(batch_id)

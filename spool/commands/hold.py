@@ -1,6 +1,6 @@
 """`holdfast hold` and `holdfast release`: keep unsent batches back, and let them go again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import click
@@ -11,6 +11,7 @@ from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
 from spool.human import counted
+from spool.output import as_json
 
 MOST = 1_000_000
 
@@ -19,8 +20,9 @@ MOST = 1_000_000
 @click.argument("batch_ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
 @destination_option("Only at this destination.")
 @click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object: applied, batches by destination.")
 @click.pass_obj
-def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, do_it: bool) -> None:
+def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, do_it: bool, as_object: bool) -> None:
     """Keep unsent batches back until `holdfast release`.
 
     A held batch is not sent and does not count as late; when the spool is full it goes like an unsent one. Only for
@@ -35,11 +37,10 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
         }
         spool_id = spool.spool_id
     for name, ids in unsent.items():
-        click.echo(f"{name}: {counted(len(ids), 'unsent batch', 'unsent batches')} {'held' if do_it else 'to hold'}")
         if do_it and ids:
             with _writable(place, name, spool_id) as delivery:
                 delivery.hold(ids, place.clock(), user())
-    _end(do_it)
+    _tell("held" if do_it else "to hold", {name: len(ids) for name, ids in unsent.items()}, do_it, as_object)
 
 
 @click.command()
@@ -47,9 +48,16 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
 @click.option("--all", "everything", is_flag=True, help="All that are held.")
 @destination_option("Only at this destination.")
 @click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object: applied, batches by destination.")
 @click.pass_obj
 def release(
-    place: Place, *, batch_ids: tuple[int, ...], everything: bool, destination: str | None, do_it: bool
+    place: Place,
+    *,
+    batch_ids: tuple[int, ...],
+    everything: bool,
+    destination: str | None,
+    do_it: bool,
+    as_object: bool,
 ) -> None:
     """Let held batches go: they are unsent again, and the shipper takes them up."""
     if bool(batch_ids) == everything:
@@ -59,13 +67,12 @@ def release(
             name: [row["batch"] for row in reader.state_rows(State.HELD, MOST)] for name, reader in known(deliveries)
         }
         spool_id = spool.spool_id
-    for name, those in held.items():
-        ids = those if everything else sorted(set(batch_ids).intersection(those))
-        click.echo(f"{name}: {counted(len(ids), 'held batch', 'held batches')} {'released' if do_it else 'to release'}")
+    chosen = {name: those if everything else sorted(set(batch_ids).intersection(those)) for name, those in held.items()}
+    for name, ids in chosen.items():
         if do_it and ids:
             with _writable(place, name, spool_id) as delivery:
                 delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])
-    _end(do_it)
+    _tell("released" if do_it else "to release", {name: len(ids) for name, ids in chosen.items()}, do_it, as_object)
 
 
 @contextmanager
@@ -77,6 +84,11 @@ def _writable(place: Place, name: str, spool_id: str) -> Iterator[Delivery]:
         delivery.close()
 
 
-def _end(do_it: bool) -> None:
-    if not do_it:
+def _tell(what: str, batches: Mapping[str, int], did_it: bool, as_object: bool) -> None:
+    if as_object:
+        click.echo(as_json({"applied": did_it, "batches": batches}))
+        return
+    for name, number in batches.items():
+        click.echo(f"{name}: {counted(number, 'batch', 'batches')} {what}")
+    if not did_it:
         click.echo("nothing done (add --apply)")

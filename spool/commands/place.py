@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,18 +45,20 @@ class Place:
 
     @property
     def interval_s(self) -> int:
-        """[collector] interval_s, read raw: the collector's own check of it would cost its import."""
-        value = self.config_value("collector", "interval_s", 10)  # the default of collector/config.py
-        return value if isinstance(value, int) else 10
+        """[collector] interval_s."""
+        return self.whole("collector", "interval_s") or 10  # the default of collector/config.py
 
-    def config_value(self, table: str, key: str, default: Any) -> Any:
-        """A key of another package's table, unchecked; a whole number where the environment overrides it."""
-        override = self.config.environment.get(
-            "HOLDFAST_" + f"{table}_{key}".upper().replace(".", "_").replace("-", "_")
-        )
-        if override is not None and override.isascii() and override.isdecimal():
+    def whole(self, table: str, key: str) -> int | None:
+        """A whole number from another package's table, None where there is none.
+
+        Unchecked: to load the package that declares the key would cost more than the whole command.
+        """
+        variable = "HOLDFAST_" + f"{table}_{key}".upper().replace(".", "_").replace("-", "_")
+        override = self.config.environment.get(variable, "")
+        if override.isascii() and override.isdecimal():
             return int(override)
-        return self.config.tables.get(table, {}).get(key, default)
+        value = self.config.tables.get(table, {}).get(key)
+        return value if isinstance(value, int) else None
 
     def names(self, only: str | None = None) -> list[str]:
         """Destinations, the configured ones first, then others that have a file here; with `only`, that one.
@@ -89,15 +90,20 @@ class Place:
             for name in deliveries:
                 try:
                     delivery = stack.enter_context(DeliveryReader(self.directory, name))
-                    if delivery.spool_id() not in (None, spool.spool_id):
-                        raise SpoolUnusable(f"{delivery.path}: belongs to another spool.")
                 except SpoolMissing:
                     continue
                 except SpoolUnusable as error:
-                    click.echo(f"holdfast: {error} Shown as if nothing had been sent.", err=True)
+                    _left_out(str(error))
                     continue
-                deliveries[name] = delivery
+                if delivery.spool_id() in (None, spool.spool_id):
+                    deliveries[name] = delivery
+                else:
+                    _left_out(f"{delivery.path}: belongs to another spool.")
             yield spool, deliveries
+
+
+def _left_out(why: str) -> None:
+    click.echo(f"holdfast: {why} Shown as if nothing had been sent.", err=True)
 
 
 def known(deliveries: Mapping[str, DeliveryReader | None]) -> Sequence[tuple[str, DeliveryReader]]:

@@ -53,6 +53,9 @@ def replay(
 
     Prints what would be sent to which destination and does it with --apply. Keys and bytes stay the same, so a server
     that has a batch already counts it once. --wait ends with 1 if a batch was not acknowledged.
+
+    Keys of --json: applied, and plans with destination, batches, points, first_start, last_end, by_state, unsent, held,
+    too_old, sent_again.
     """
     place = context.ensure_object(Place)
     if bool(batch_ids) == (since is not None or until is not None):
@@ -61,7 +64,7 @@ def replay(
     with place.opened(destination) as (spool, deliveries):
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
         headers = _named(spool, batch_ids) if batch_ids else between(spool, *bounds)
-        limits = {name: place.config_value(f"destination.{name}", "max_age_s", None) for name in deliveries}
+        limits = {name: place.whole(f"destination.{name}", "max_age_s") for name in deliveries}
         found = plans(headers, deliveries, of, limits, place.clock())
         spool_id = spool.spool_id
     if not as_object:
@@ -114,7 +117,7 @@ def _print_plan(plan: Plan, selected: int, max_age_s: float | None, now: float) 
 
 def _wait(place: Place, waiting: Sequence[Plan], context: click.Context) -> None:
     total = sum(len(plan.ids) for plan in waiting)
-    settled: dict[State, int] = {}
+    settled: dict[str, int] = {}
     # Away from a terminal, click's bar prints its label once and is silent; lines every TALK_S take its place.
     with click.progressbar(length=total, label="acknowledged again", show_pos=True, file=sys.stderr) as bar:
         told_at = place.clock()
@@ -129,14 +132,16 @@ def _wait(place: Place, waiting: Sequence[Plan], context: click.Context) -> None
                 click.echo(f"{count(done)} of {count(total)} batches settled again", err=True)
             place.wait(1.0)
     click.echo(", ".join(f"{count(number)} {state}" for state, number in settled.items()), err=True)
-    if set(settled) - {State.ACKNOWLEDGED}:
+    if set(settled) - {str(State.ACKNOWLEDGED)}:
         context.exit(1)
 
 
-def _settled(place: Place, waiting: Sequence[Plan]) -> dict[State, int]:
-    total: dict[State, int] = {}
+def _settled(place: Place, waiting: Sequence[Plan]) -> dict[str, int]:
+    with SpoolReader(place.directory) as spool:
+        oldest = next((header.id for header in spool.headers_after(0, limit=1)), None)
+    total: dict[str, int] = {}
     for plan in waiting:
         with DeliveryReader(place.directory, plan.destination) as delivery:
-            for state, number in settled_again(delivery, plan.ids).items():
+            for state, number in settled_again(delivery, plan.ids, oldest).items():
                 total[state] = total.get(state, 0) + number
     return total

@@ -24,6 +24,8 @@ def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
 
     Lines: collector, what it rejected in the last hour, one per destination, its backlog, losses, disk, and the state
     with reasons: OK, UNKNOWN (just started), DEGRADED or FAIL.
+
+    Keys of --json: v, state, reasons, at, directory, spool_id, intake, beats, destinations, losses, disk.
     """
     place = context.ensure_object(Place)
     facts = survey(place.directory, place.config.destinations(), place.limits, place.interval_s, place.clock())
@@ -31,6 +33,7 @@ def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
     if as_object:
         click.echo(json_text(as_json(facts, health), indent=2))
     else:
+        click.echo(f"{'config':<10} {place.config.source}")
         for label, text in screen(facts, health):
             click.echo(f"{label:<10} {printable(text)}" if label != "state" else _state_line(health, text))
     if exit_code:

@@ -102,6 +102,7 @@ def relay(line: Line, target: str) -> None:
             try:
                 while part := beyond.recv(65536):
                     line.send(part)
+                line.end()
             except OSError:
                 pass
 
@@ -181,6 +182,28 @@ def p_tunnel_garbage(line: Line) -> None:
     line.head()
     line.send(b"HTTP/1.1 200 OK\r\n\r\n")
     line.flood(b"not TLS at all\r\n" * 100)
+
+
+@scenario(None, proxy=True, target="b_no_close_notify")
+def p_cut_beyond(line: Line) -> None:
+    """The proxy is in order; the server behind it ends a body without length and without close_notify."""
+    target = connect_target(line)
+    line.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    relay(line, target)
+
+
+@scenario(None, proxy=True, target="s_drip", late=True, phase="read")
+def p_drip_beyond(line: Line) -> None:
+    target = connect_target(line)
+    line.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    relay(line, target)
+
+
+@scenario(200, proxy=True, target="c_longest_body")
+def c_proxy_long_answer(line: Line) -> None:
+    target = connect_target(line)
+    line.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    relay(line, target)
 
 
 @scenario(None, proxy=True)

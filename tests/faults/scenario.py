@@ -14,7 +14,8 @@ BIG = 8 * 2**20
 @dataclass(frozen=True)
 class Scenario:
     """`expect`: for each attempt the status, or None for no response. `late`: the (last) attempt that fails
-    must have failed because of its deadline, in `phase` if one is given. Pauses are in units.
+    must have failed because of its deadline, in `phase` if one is given. `target`: the scenario that a proxy
+    leads to. Pauses are in units.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scenario:
     pause_units: float = 0
     error: str = ""
     proxy: bool = False
+    target: str = "c_ok"
     names: tuple[Any, ...] = ()
 
 

@@ -50,7 +50,7 @@ def told(scenario: Scenario, scheme: str, ports: dict[str, int], where: dict[str
     }
     if scenario.proxy:
         case["proxy"] = f"{scheme}://{host}:{own}"
-        case["url"] = f"https://{host}:{ports['c_ok/https']}/v1/batches"
+        case["url"] = f"https://{host}:{ports[scenario.target + '/https']}/v1/batches"
     return case
 
 

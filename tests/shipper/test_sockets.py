@@ -1,3 +1,4 @@
+import select
 import socket
 import ssl
 import threading
@@ -11,7 +12,7 @@ import trustme
 from shipper.budget import Budget, NoBudget, Phase
 from shipper.deadline import Deadline, DeadlineExceeded
 from shipper.resolver import Address
-from shipper.sockets import STAGGER_S, AnsweredEarly, NoConnection, PlainSocket, dial, tls_context
+from shipper.sockets import STAGGER_S, AnsweredEarly, NoConnection, PlainSocket, StrayAnswer, dial, tls_context
 
 
 @pytest.fixture
@@ -120,6 +121,18 @@ def test_an_early_answer_stops_the_sending_and_is_read_afterwards(listener: sock
             with pytest.raises(AnsweredEarly):
                 sock.sendall(bytes(50_000_000))
             assert sock.recv(5) + sock.recv(100) == b"HTTP/1.1 413"
+
+
+def test_an_answer_before_the_question_is_stray_on_a_kept_connection(listener: socket.socket) -> None:
+    with budget(5).in_force():
+        sock = dial([of(listener)])
+    server, _ = listener.accept()
+    with server, sock, budget(5).in_force() as spent:
+        spent.enter(Phase.WRITE)
+        server.sendall(b"HTTP/1.1 200 OK")
+        assert select.select([sock], [], [], 5)[0]
+        with pytest.raises(StrayAnswer):
+            sock.sendall(b"POST / HTTP/1.1")
 
 
 def test_an_abandoned_connection_leaves_nothing_in_the_kernel(listener: socket.socket) -> None:

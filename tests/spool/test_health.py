@@ -154,6 +154,17 @@ def test_a_restart_after_a_long_stop_is_unknown_and_not_failed_until_the_first_c
     assert judge(intake(started_at=NOW - 5, last_commit_at=NOW - 1)(healthy())).state is State.OK
 
 
+def test_heartbeats_from_before_a_restart_are_not_held_against_it() -> None:
+    facts = beat("shipper-main", 7200)(intake(started_at=NOW - 20, last_commit_at=NOW - 5)(healthy()))
+    assert judge(facts).state is State.OK
+    assert judge(intake(started_at=NOW - 90, last_commit_at=NOW - 5)(facts)).state is State.FAIL
+
+
+def test_a_first_window_of_five_minutes_may_take_its_time() -> None:
+    facts = intake(started_at=NOW - 290, last_commit_at=None, interval_s=300)(healthy())
+    assert judge(facts).state is State.UNKNOWN
+
+
 def test_what_is_known_to_be_wrong_is_said_also_right_after_a_start() -> None:
     assert judge(just_started(parked_since=NOW - 9, parked_reason="401")).state is State.DEGRADED
 

@@ -1,5 +1,6 @@
 """`holdfast replay`, `hold` and `release`: a plan first, then exactly the plan."""
 
+import sqlite3
 import threading
 import time
 
@@ -109,15 +110,33 @@ def test_waiting_ends_with_attention_when_one_was_not_taken(made) -> None:
     shipper.join()
 
 
+def test_waiting_does_not_wait_for_what_was_evicted_meanwhile(made) -> None:
+    made.commit(3)
+    made.acknowledge([1, 2, 3])
+
+    def evict() -> None:
+        while len(states(made)) == 3:
+            time.sleep(0.01)
+        with sqlite3.connect(made.directory / "spool.db") as db:
+            db.execute("DELETE FROM batches WHERE id = 1")
+        db.close()
+
+    collector = threading.Thread(target=evict)
+    collector.start()
+    assert "1 evicted" in made.run("replay", "1", "--apply", "--wait", exit_code=1).stderr
+    collector.join()
+
+
 def test_hold_and_release_are_plans_until_applied(made) -> None:
     made.commit(3)
     made.acknowledge([1])
-    assert "main: 1 unsent batch to hold" in made.run("hold", "1", "2").stdout
+    assert "main: 1 batch to hold" in made.run("hold", "1", "2").stdout
     assert states(made) == {1: "acknowledged"}
-    assert "main: 2 unsent batches held" in made.run("hold", "2", "3", "--apply").stdout
+    assert "main: 2 batches held" in made.run("hold", "2", "3", "--apply").stdout
     assert states(made) == {1: "acknowledged", 2: "held", 3: "held"}
-    assert "main: 2 held batches to release" in made.run("release", "--all").stdout
-    assert "main: 1 held batch released" in made.run("release", "1", "2", "--apply").stdout
+    assert "main: 2 batches to release" in made.run("release", "--all").stdout
+    assert "main: 1 batch released" in made.run("release", "1", "2", "--apply").stdout
     assert states(made) == {1: "acknowledged", 3: "held"}
+    assert made.json("release", "--all") == {"applied": False, "batches": {"main": 1}}
     assert "Say which batches" in made.run("release", exit_code=2).stderr
     assert "holds no batch 9" in made.run("hold", "9", exit_code=2).stderr
