@@ -134,11 +134,7 @@ class Aggregate:
 
     def gauge(self, series: str, value: float, delta: bool, times: int = 1) -> None:
         """Set a gauge, or move it by `value` `times` over; one that is not known moves from 0."""
-        if (
-            series not in self._gauges
-            and series not in self._held
-            and (series := self._admit(series)) is OVERFLOW
-        ):
+        if series not in self._gauges and series not in self._held and (series := self._admit(series)) is OVERFLOW:
             self._overflowed += times
         if delta:
             value = self._gauges.get(series, self._held.get(series, 0.0)) + value * times

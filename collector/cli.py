@@ -10,71 +10,51 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import BinaryIO, get_args
 
 import click
 
 from collector.check import findings
 from collector.collect import Collector, log_outcome
-from collector.committer import Committer
+from collector.committer import Committer, Lost
 from collector.config import CollectorConfig, Listen, listen_url
 from collector.explain import as_json, as_text
 from collector.receiver import Receiver
 from collector.statsd import KINDS, Rejection, Signs, parse
-from spool.config import Config, load, spool_dir
+from spool.config import SpoolConfig, load, spool_dir
 from spool.errors import ConfigError, HoldfastError, SpoolBusy, SpoolDamaged
+from spool.evict import Evictor
 from spool.logfmt import Sparingly, fields, log_to
+from spool.shell import Program, named_config
 from spool.writer import SpoolWriter
 
-STOP_S = 1.5
-"""What a stop may wait for the last commit; with draining it stays under 2 s."""
+STOP_S = 8.0
+"""The most that a stop waits for a disk that hangs; supervisord kills after 10 s. A usual stop takes milliseconds."""
+
+CHUNK_PAUSE_S = 0.005
+"""Between two deletions of evicted batches, so that reception has the interpreter and readers the disk."""
 
 log = logging.getLogger("collector")
 
 
-class Group(click.Group):
-    """Turns our errors into one line on stderr and the exit code that the error carries."""
+@click.group(cls=Program)
+@click.version_option(package_name="holdfast", prog_name="holdfast-collector")
+def main() -> None:
+    """Receive StatsD, aggregate it per window, commit each window to the spool.
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except HoldfastError as error:
-            for problem in str(error).splitlines():
-                click.echo(f"Error: {problem}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="holdfast")
-@click.option(
-    "-c", "--config", "file", type=click.Path(path_type=Path), help="The configuration file (TOML)."
-)
-@click.pass_context
-def main(ctx: click.Context, file: Path | None) -> None:
-    """Receive StatsD, aggregate it per window, commit each window to the spool."""
-    ctx.obj = file
-
-
-def _config(ctx: click.Context, file: Path | None) -> Config:
-    return load(file or ctx.obj)
-
-
-_config_option = click.option(
-    "-c", "--config", "file", type=click.Path(path_type=Path), help="The configuration file (TOML)."
-)
+    Exit codes: 0 fine, 1 attention, 2 usage or an unusable spool, 78 configuration.
+    """
 
 
 @main.command()
-@_config_option
-@click.pass_context
-def run(ctx: click.Context, file: Path | None) -> None:
+def run() -> None:
     """Collect until SIGTERM or SIGINT; then commit the partial window. SIGUSR1 prints all stacks."""
-    config = _config(ctx, file)
+    config = load(named_config())
     ours = config.section(CollectorConfig, "collector")
     directory = spool_dir(config)
     log_to()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    limits = config.section(SpoolConfig, "spool")
     host = ours.host or socket.gethostname()
     writer: SpoolWriter | None = None
     try:
@@ -89,6 +69,7 @@ def run(ctx: click.Context, file: Path | None) -> None:
             directory=directory,
             quantiles=ours.quantiles,
             interval_s=ours.interval_s,
+            evictor=lambda opened: Evictor(opened, limits, config.destinations(), lambda: time.sleep(CHUNK_PAUSE_S)),
             tell=lambda outcome: log_outcome(log, sparingly, outcome),
             wall=time.time,
             mono=time.monotonic,
@@ -103,8 +84,11 @@ def run(ctx: click.Context, file: Path | None) -> None:
         committer.start(writer)
         writer = None  # the committer's now
         collector.run()
-        committer.finish(STOP_S)
-        log.info("stopped", extra=fields(windows_waiting=committer.waiting))
+        if committer.finish(STOP_S):
+            log.info("stopped", extra=fields(windows_waiting=committer.waiting))
+        else:
+            lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
+            log_outcome(log, sparingly, lost)
     finally:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)  # a second one must not turn a clean end into a killed one
@@ -132,22 +116,19 @@ def _listen(receiver: Receiver, ours: CollectorConfig) -> None:
 
 
 @main.command()
-@_config_option
 @click.option("--json", "as_object", is_flag=True, help="One JSON object: ok, checks.")
 @click.pass_context
-def check(ctx: click.Context, file: Path | None, as_object: bool) -> None:
+def check(ctx: click.Context, as_object: bool) -> None:
     """Say whether `run` would work here. Changes nothing.
 
     Exit code 0 if it would, 78 if the configuration is bad, 1 if something else is.
     """
     try:
-        found = list(findings(_config(ctx, file)))
+        found = list(findings(load(named_config())))
     except ConfigError as error:  # no file, or not TOML
         if not as_object:
             raise
-        click.echo(
-            json.dumps({"ok": False, "checks": [{"state": "bad", "what": "config", "detail": str(error)}]})
-        )
+        click.echo(json.dumps({"ok": False, "checks": [{"state": "bad", "what": "config", "detail": str(error)}]}))
         ctx.exit(error.exit_code)
     bad = [each.what for each in found if each.state == "bad"]
     if as_object:
@@ -161,9 +142,7 @@ def check(ctx: click.Context, file: Path | None, as_object: bool) -> None:
 @main.command("parse")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object per line.")
-@click.option(
-    "--gauges", type=click.Choice(get_args(Signs)), default="delta", help="What a gauge's sign means."
-)
+@click.option("--gauges", type=click.Choice(get_args(Signs)), default="delta", help="What a gauge's sign means.")
 def parse_lines(file: BinaryIO, as_object: bool, gauges: Signs) -> None:
     """Show how lines are understood: type, value, tags, or why they are refused."""
     for number, line in enumerate(file, start=1):
@@ -172,20 +151,14 @@ def parse_lines(file: BinaryIO, as_object: bool, gauges: Signs) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})  # so that a value may be -5
-@_config_option
 @click.argument("name")
 @click.argument("value")
-@click.option(
-    "--type", "kind", type=click.Choice(list(KINDS)), default="c", show_default=True, help="Metric type."
-)
+@click.option("--type", "kind", type=click.Choice(list(KINDS)), default="c", show_default=True, help="Metric type.")
 @click.option("--tag", "tags", multiple=True, metavar="K[:V]", help="A tag; may be given several times.")
 @click.option("--rate", help="Sample rate in (0, 1].")
 @click.option("--to", help="Listen URL to send to; default: the first udp or unixgram listener configured.")
-@click.pass_context
 def send(
-    ctx: click.Context,
     *,
-    file: Path | None,
     name: str,
     value: str,
     kind: str,
@@ -198,7 +171,7 @@ def send(
     parsed = parse(line.encode("utf-8", "surrogateescape"))
     if isinstance(parsed, Rejection):
         raise click.UsageError(f"{parsed}: the collector would refuse {line!r}")
-    target = _target(ctx, file, to)
+    target = _target(to)
     try:
         with socket.socket(_family(target), socket.SOCK_DGRAM) as sender:
             sender.connect(target.path or (target.host, target.port))
@@ -211,14 +184,14 @@ def send(
     click.echo(f"sent {line} to {target}")
 
 
-def _target(ctx: click.Context, file: Path | None, to: str | None) -> Listen:
+def _target(to: str | None) -> Listen:
     if to is not None:
         try:
             candidates: tuple[Listen, ...] = (listen_url(to, Path()),)
         except ValueError as error:
             raise click.UsageError(f"--to: allowed is {error}") from None
     else:
-        candidates = _config(ctx, file).section(CollectorConfig, "collector").listen
+        candidates = load(named_config()).section(CollectorConfig, "collector").listen
     for each in candidates:
         if each.scheme in ("udp", "unixgram"):
             return each

@@ -22,7 +22,8 @@ from collector.aggregate import Closed
 from collector.selfmetrics import Circumstances, self_points
 from collector.window import Bounds
 from spool.batch import Batch, Point, Window
-from spool.errors import SpoolBusy
+from spool.errors import HoldfastError, SpoolBusy
+from spool.evict import Evicted, Evictor
 from spool.heartbeat import beat
 from spool.writer import SpoolWriter
 
@@ -92,8 +93,21 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The spool is beyond its limits and could not be brought back within them; tried again after the next commit."""
+
+    error: Exception
+
+
+Outcome = Committed | Kept | Lost | Evicted | NoRoom
+
+
 class Committer:
-    """Owns the SpoolWriter while it runs. `tell` gets what happened, on its thread; `wait` sleeps (s)."""
+    """Owns the SpoolWriter while it runs, and keeps the spool within its limits after each commit.
+
+    `evictor` makes what evicts from an opened spool. `tell` gets what happened, on its thread; `wait` sleeps (s).
+    """
 
     def __init__(
         self,
@@ -102,15 +116,17 @@ class Committer:
         directory: Path,
         quantiles: Sequence[float],
         interval_s: float,
-        tell: Callable[[Committed | Kept | Lost], None],
+        evictor: Callable[[SpoolWriter], Evictor],
+        tell: Callable[[Outcome], None],
         wall: Callable[[], float],
         mono: Callable[[], float],
         wait: Callable[[float], None],
     ) -> None:
-        self._open_spool, self._directory = open_spool, directory
+        self._open_spool, self._directory, self._make_evictor = open_spool, directory, evictor
         self._quantiles, self._interval_s = quantiles, interval_s
         self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
         self._writer: SpoolWriter | None = None
+        self._evictor: Evictor | None = None
         self._changed = threading.Condition()
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
@@ -154,12 +170,17 @@ class Committer:
                 self._newly_shed += 1
             self._changed.notify()
 
-    def finish(self, within_s: float) -> None:
-        """Commit what is left, end the thread and close the spool. Returns after `within_s` at the latest."""
+    def finish(self, within_s: float) -> bool:
+        """Commit what is left, end the thread and close the spool.
+
+        Returns after `within_s` at the latest; False if the spool still held the thread then, so that what is
+        `waiting` will be lost with the process.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(within_s)
+        return not self._thread.is_alive()
 
     # --- the thread ---
 
@@ -168,9 +189,7 @@ class Committer:
             with self._changed:
                 stopping = self._stopping
                 if not stopping and not self._due():
-                    until_mono = min(
-                        self._beat_mono + BEAT_S, self._again_mono if self.waiting else float("inf")
-                    )
+                    until_mono = min(self._beat_mono + BEAT_S, self._again_mono if self.waiting else float("inf"))
                     self._changed.wait(min(BEAT_S, max(0.0, until_mono - self._mono())))
                     stopping = self._stopping
             if stopping or self._due():
@@ -191,8 +210,12 @@ class Committer:
                 self._commit_next(stopping)
                 self._failures = 0
                 self._beat("collecting")
+            if not stopping:
+                self._make_room()
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the spool does
-            if not isinstance(error, SpoolBusy):  # not passing: begin with a fresh connection
+            if isinstance(error, SpoolBusy):
+                self._make_room()  # it may be the disk that is full
+            else:  # not passing: begin with a fresh connection
                 self._close_writer()
             again_s = min(2.0**self._failures, self._interval_s)
             self._failures = min(self._failures + 1, 16)
@@ -218,12 +241,28 @@ class Committer:
         self.commit_ms = 1_000 * (self._mono() - begun_mono)
         self._tell(Committed(window, batches, self.commit_ms))
 
+    def _make_room(self) -> None:
+        """Evict what the limits ask for, until it is enough or a window waits to be committed."""
+        if self._writer is not None and self._evictor is None:
+            self._evictor = self._make_evictor(self._writer)
+        more = True
+        while more and self._evictor is not None:
+            try:
+                evicted = self._evictor.run(self._wall())
+            except HoldfastError as error:
+                self._tell(NoRoom(error))
+                return
+            if evicted.by_reason:
+                self._tell(evicted)
+            more = evicted.more and not self._waiting
+
     def _points(self, finished: Finished, stopping: bool) -> list[Point]:
         points = self_points(finished.closed, finished.around)
         begun_mono = self._mono()
         for point in finished.closed.points(self._quantiles):
             points.append(point)
-            if self._mono() - begun_mono > SLICE_S and not stopping:
+            # With windows waiting behind this one, keeping up comes first.
+            if self._mono() - begun_mono > SLICE_S and not stopping and not self._waiting:
                 self._wait(PAUSE_S)
                 begun_mono = self._mono()
         return points
@@ -257,4 +296,4 @@ class Committer:
     def _close_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+            self._writer = self._evictor = None

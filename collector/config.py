@@ -67,12 +67,7 @@ def listen_url(raw: Any, _folder: Path) -> Listen:
 
 
 def _fits_socket(path: str) -> bool:
-    return (
-        len(path) > 1
-        and path.startswith("/")
-        and "\0" not in path
-        and len(path.encode()) <= MAX_UNIX_PATH_BYTES
-    )
+    return len(path) > 1 and path.startswith("/") and "\0" not in path and len(path.encode()) <= MAX_UNIX_PATH_BYTES
 
 
 def _is_address(host: str | None) -> bool:
@@ -114,9 +109,7 @@ class CollectorConfig:
     listen: tuple[Listen, ...] = key(
         (Listen("udp", "127.0.0.1", 8125),), _listens, "addresses to receive on: " + LISTEN_ALLOWED
     )
-    interval_s: int = key(
-        10, whole(1, 3_600), "length of a window; boundaries are multiples of it, wall clock"
-    )
+    interval_s: int = key(10, whole(1, 3_600), "length of a window; boundaries are multiples of it, wall clock")
     quantiles: tuple[float, ...] = key(
         (0.5, 0.9, 0.95, 0.99), list_of(_quantile), "quantiles of timers: 0.99 is reported as p99"
     )
@@ -136,7 +129,5 @@ class CollectorConfig:
         one_of("delta", "value"),
         "whether g:+1 adds 1 (StatsD) or is 1 (DogStatsD); ?gauges= overrides it",
     )
-    host: str | None = key(
-        None, _host, "this host's name in each batch; absent: what the system calls itself"
-    )
+    host: str | None = key(None, _host, "this host's name in each batch; absent: what the system calls itself")
     admin: str | None = key(None, _admin, "reserved for the admin port; absent: off. Checked, not opened yet")

@@ -61,9 +61,7 @@ def as_text(number: int, line: bytes, signs: Signs) -> str:
 
 def _described(parsed: Parsed) -> list[str]:
     if isinstance(parsed, Notice):
-        return [
-            _columns(parsed.kind, parsed.name, str(parsed.value), dict(parsed.tags) | dict(parsed.fields))
-        ]
+        return [_columns(parsed.kind, parsed.name, str(parsed.value), dict(parsed.tags) | dict(parsed.fields))]
     if isinstance(parsed, Rejection):
         return []
     described = []

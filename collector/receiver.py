@@ -32,7 +32,7 @@ _MAX_CONNECTIONS = 256
 _IDLE_S = 600.0
 
 
-class AddressBusy(HoldfastError):  # noqa: N818 - named as its siblings in spool/errors.py
+class AddressBusy(HoldfastError):
     """An address to listen on cannot be had."""
 
 
@@ -92,6 +92,7 @@ class Receiver:
         self._connections: set[Connection] = set()
         self.sources: list[DatagramSource] = []
         self.refused_connections = 0
+        self.smallest_buffer_bytes = 2**31  # of the datagram sockets
         self._woken, self.wakeup = socket.socketpair()
         for end in (self._woken, self.wakeup):
             end.setblocking(False)
@@ -109,6 +110,7 @@ class Receiver:
         if listen.scheme in ("udp", "unixgram"):
             source = DatagramSource(listen, signs, bound)
             self.sources.append(source)
+            self.smallest_buffer_bytes = min(self.smallest_buffer_bytes, granted)
             self._selector.register(bound, selectors.EVENT_READ, source)
         else:
             bound.listen(128)
@@ -181,9 +183,7 @@ def bind(listen: Listen) -> socket.socket:
     try:
         bound.setblocking(False)
         if family == socket.AF_INET6:
-            bound.setsockopt(
-                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1
-            )  # so that 0.0.0.0 may have the port too
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 may have the port too
         if listen.scheme == "tcp":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past TIME_WAIT, not past a listener
         if listen.path:

@@ -3,9 +3,8 @@
 SELF_METRICS documents every one of them; rows marked loss count data that is gone, and their meaning says
 **DATA LOSS**. A test compares the table with what `self_points` makes.
 
-They describe the window they travel in, but for the last three kinds: what happened since the previous
-window was handed over. They are not counted as lines or series, and carry no tag but `reason`: the batch has
-the host.
+They describe the window they travel in, but for commits and waiting windows: those tell how it was when the window
+was handed over. They are not counted as lines or series, and carry no tag but `reason`: the batch has the host.
 """
 
 from collections.abc import Mapping
@@ -52,13 +51,9 @@ SELF_METRICS = (
         "samples",
         "of new series beyond max_series: they are in holdfast.overflow, without their names",
     ),
-    SelfMetric(
-        "holdfast.refused_connections", "counter", "connections", "over the limit of a stream listener"
-    ),
+    SelfMetric("holdfast.refused_connections", "counter", "connections", "over the limit of a stream listener"),
     SelfMetric("holdfast.commit_ms", "gauge", "ms", "how long the last commit took; absent before the first"),
-    SelfMetric(
-        "holdfast.windows_waiting", "gauge", "windows", "in memory, because the spool could not take them yet"
-    ),
+    SelfMetric("holdfast.windows_waiting", "gauge", "windows", "in memory, because the spool could not take them yet"),
     SelfMetric(
         "holdfast.windows_shed",
         "counter",
@@ -96,9 +91,7 @@ def self_points(closed: Closed, around: Circumstances) -> list[Point]:
     }
     types: Mapping[str, str] = {each.name: each.type for each in SELF_METRICS}
     points = [
-        Point(name, types[name], {}, {"value": float(value)})
-        for name, value in values.items()
-        if value is not None
+        Point(name, types[name], {}, {"value": float(value)}) for name, value in values.items() if value is not None
     ]
     points += [
         Point("holdfast.rejected", "counter", {"reason": reason}, {"value": float(count)})

@@ -154,9 +154,7 @@ def _fill(
     return zero
 
 
-def _middles(
-    bins: Mapping[int, float], negative: Mapping[int, float], zero: float
-) -> list[tuple[float, float]]:
+def _middles(bins: Mapping[int, float], negative: Mapping[int, float], zero: float) -> list[tuple[float, float]]:
     middle = 2.0 / (GAMMA + 1.0)
     return [
         *((-middle * GAMMA**index, negative[index]) for index in sorted(negative, reverse=True)),

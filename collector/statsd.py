@@ -160,7 +160,9 @@ def parse_number(written: bytes) -> float | None:
     return value + 0.0
 
 
-class _Broken(Exception):  # noqa: N818 - carries a rejection out of the small parsers; never leaves this module
+class _Broken(Exception):
+    """Carries a rejection out of the small parsers; never leaves this module."""
+
     def __init__(self, reason: Reason, seen: str = "") -> None:
         super().__init__(reason)
         self.rejection = Rejection(reason, seen)

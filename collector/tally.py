@@ -71,7 +71,7 @@ class Tally:
         self._lines: dict[bytes, tuple[Effect, ...]] = {}
         self._shapes: dict[tuple[bytes, bytes], Effect] = {}  # the number in it is that of the first such line
 
-    def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:
+    def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:  # noqa: PLR0912 - calls would cost as much as the work
         """Fold the lines of these datagrams, in their order, into a window."""
         lines = b"\n".join(datagrams).split(b"\n")
         accepted = 0

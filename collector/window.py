@@ -58,9 +58,7 @@ def close(span: Span, wall: float, mono: float) -> tuple[Bounds, Span]:
     if abs(wall - (span.end + late_s)) > STEP_S:
         following = first(span.interval_s, wall, mono)
     else:
-        following = Span(
-            span.interval_s, end, end + span.interval_s, mono, mono + (end + span.interval_s - wall)
-        )
+        following = Span(span.interval_s, end, end + span.interval_s, mono, mono + (end + span.interval_s - wall))
     return Bounds(span.start, end, partial=end - span.start < span.interval_s), following
 
 

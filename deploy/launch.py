@@ -160,7 +160,7 @@ def supervised(config: Config, home: Path, file: Path) -> int:
 
 
 def working(config: Config, since: float) -> bool:
-    """Whether every program has given a sign of life since `since`: then the collector receives, the rest waits for it."""
+    """Whether collector and shippers have given a sign of life since `since`: then the collector receives."""
     programs = {"collector", *(f"shipper-{each}" for each in config.destinations())}
     beats = heartbeats(spool_dir(config))
     return all(each in beats and beats[each]["at"] >= since for each in programs)

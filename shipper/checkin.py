@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shipper.config import DestinationConfig, ShipperConfig, read_token
+from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
 from spool.config import SpoolConfig
@@ -84,7 +84,7 @@ class CheckIn:
         try:
             body = self.body(name, now)
             headers = {"Content-Type": "application/json"}
-            token = read_token(destination)
+            token = token_of(destination)
         except HoldfastError as error:
             log.warning("checkin_not_sent", extra=fields(destination=name, error=str(error)))
             return

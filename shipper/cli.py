@@ -14,13 +14,12 @@ import sqlite3
 import ssl
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from shipper.checkin import CheckIn, Report
-from shipper.config import DestinationConfig, ShipperConfig, read_token
+from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.drain import Drain, Surroundings
 from shipper.evidence import Watchdog
 from shipper.outcome import Outcome
@@ -28,48 +27,21 @@ from shipper.protocols import by_name
 from shipper.transport import Transport
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
-from spool.errors import ConfigError, HoldfastError
+from spool.errors import ConfigError
 from spool.logfmt import fields, log_to
+from spool.shell import Program, named_config, own_version
 
 TEMPORARY_FAILURE = 75
 """sysexits.h: try again later. What `once` ends with while something is still unsent."""
 
 
-class ShipperGroup(click.Group):
-    """Errors of ours end a command with their sentence and their exit code, never with a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except HoldfastError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-def own_version() -> str:
-    """The installed version, or "0" where the package is used without being installed."""
-    try:
-        return version("holdfast")
-    except PackageNotFoundError:
-        return "0"
-
-
-@click.group(cls=ShipperGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(own_version(), prog_name="holdfast-shipper")
-@click.option(
-    "-c",
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    help="Configuration file; see the README for the order.",
-)
-@click.pass_context
-def main(ctx: click.Context, file: Path | None) -> None:
+@click.group(cls=Program)
+@click.version_option(package_name="holdfast", prog_name="holdfast-shipper")
+def main() -> None:
     """Drain the spool to one destination, and report health.
 
-    Exit codes: 0 fine, 1 attention, 2 usage, 75 still unsent, 78 configuration.
+    Exit codes: 0 fine, 1 attention, 2 usage or an unusable spool, 75 still unsent, 78 configuration.
     """
-    ctx.obj = file
 
 
 def chosen(config: Config, name: str | None) -> tuple[str, DestinationConfig]:
@@ -111,7 +83,7 @@ def surroundings(directory: Path, name: str, destination: DestinationConfig, set
 def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
     """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable."""
     name, destination = chosen(config, name)
-    read_token(destination)
+    token_of(destination)
     directory = spool_dir(config)
     make_directory(directory)
     return directory, name, destination, config.section(ShipperConfig, "shipper")
@@ -124,11 +96,10 @@ destination_option = click.option(
 
 @main.command()
 @destination_option
-@click.pass_obj
-def run(file: Path | None, name: str | None) -> None:
+def run(name: str | None) -> None:
     """Drain the spool to one destination until ended."""
     log_to()
-    directory, name, destination, settings = prepared(load(file), name)
+    directory, name, destination, settings = prepared(load(named_config()), name)
     held = lock(directory, f"shipper-{name}")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
@@ -139,11 +110,10 @@ def run(file: Path | None, name: str | None) -> None:
 @main.command()
 @destination_option
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Keep trying for so many seconds.")
-@click.pass_obj
-def once(file: Path | None, name: str | None, wait_s: float) -> None:
+def once(name: str | None, wait_s: float) -> None:
     """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent."""
     log_to()
-    directory, name, destination, settings = prepared(load(file), name)
+    directory, name, destination, settings = prepared(load(named_config()), name)
     with lock(directory, f"shipper-{name}"):
         drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
         give_up_at = time.monotonic() + wait_s
@@ -165,18 +135,17 @@ def once(file: Path | None, name: str | None, wait_s: float) -> None:
 @main.command()
 @destination_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-@click.pass_obj
-def ping(file: Path | None, name: str | None, as_json: bool) -> None:
+def ping(name: str | None, as_json: bool) -> None:
     """Send an empty request: where does the time go, and what would the answer mean? Changes nothing.
 
     Exit code 0 if a batch would have been acknowledged, 1 if not.
     """
-    config = load(file)
+    config = load(named_config())
     name, destination = chosen(config, name)
     settings = config.section(ShipperConfig, "shipper")
     protocol = by_name(destination.protocol)
     network = transport(destination, settings)
-    attempt = network.attempt(protocol.encode([], destination.url, read_token(destination)), settings.deadline_s)
+    attempt = network.attempt(protocol.encode([], destination.url, token_of(destination)), settings.deadline_s)
     network.close()
     verdict = protocol.judge(attempt.response, []) if attempt.response is not None else None
     fine = verdict is not None and verdict.outcome is Outcome.ACKNOWLEDGED
@@ -211,11 +180,10 @@ def ping(file: Path | None, name: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.pass_obj
-def checkin(file: Path | None) -> None:
+def checkin() -> None:
     """Post the health of every destination that has a checkin_url, until ended."""
     log_to()
-    config = load(file)
+    config = load(named_config())
     directory = spool_dir(config)
     make_directory(directory)
     names = config.destinations()

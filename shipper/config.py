@@ -1,17 +1,15 @@
 """The tables [shipper] and [destination.NAME] of holdfast.toml.
 
-Pure but for one thing: `read_token` reads the file that `token_file` names.
+Pure: the token itself is read by who needs it, each time (spool.config.read_token).
 """
 
 import ipaddress
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from spool.config import Rule, key, number, one_of, path, required, whole
-from spool.errors import ConfigError
+from spool.config import Rule, key, number, one_of, path, read_token, required, whole
 
 PROTOCOLS = ("holdfast",)
 """What `protocol` may be; each is a module of shipper/protocols/."""
@@ -82,22 +80,6 @@ class DestinationConfig:
                 raise ValueError(f"token_file: the token would travel unencrypted to {each}; use https")
 
 
-def read_token(destination: DestinationConfig) -> str | None:
-    """The bearer token, read anew each time so that it can be changed in place. None if there is none.
-
-    Raises ConfigError if the file cannot be read, is empty, holds more than a token, or may be read by everybody.
-    """
-    file = destination.token_file
-    if file is None:
-        return None
-    try:
-        if stat.S_IMODE(file.stat().st_mode) & stat.S_IROTH:
-            raise ConfigError(f"token_file {file}: every user of this host may read it. Do: chmod o-rwx {file}")
-        token = file.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise ConfigError(f"token_file {file}: {error.strerror}. Check its path, owner and mode.") from None
-    except UnicodeDecodeError:
-        token = ""
-    if not token or not token.isprintable() or " " in token:
-        raise ConfigError(f"token_file {file}: must hold one line of printable ASCII without spaces: the token.")
-    return token
+def token_of(destination: DestinationConfig) -> str | None:
+    """The destination's bearer token, None if it has none. Raises ConfigError; see spool.config.read_token."""
+    return None if destination.token_file is None else read_token(destination.token_file)

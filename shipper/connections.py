@@ -12,6 +12,7 @@ What is changed, by hooks of urllib3 2.x and http.client, and why:
 
 import http.client
 import io
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any
 from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssltransport import SSLTransport
 
 from shipper.budget import HEADER_BYTES, WIRE_BYTES, Phase, current
 from shipper.resolver import Resolver
@@ -164,7 +166,9 @@ class _Deadlined(HTTPConnection):
         if self.sock is not None:  # else http.client connects when it first sends
             budget.address = self._address
             budget.enter(Phase.WRITE)
-        budget.allow(HEADER_BYTES, "the headers of the answer are")
+        # Under TLS inside TLS what is counted is the inner one's records, which may be as long as all headers.
+        nested = isinstance(self.sock, SSLTransport)
+        budget.allow(WIRE_BYTES if nested else HEADER_BYTES, "the headers of the answer are")
         super().request(*args, **options)
         budget.written = True
 
@@ -185,8 +189,12 @@ class TLSConnection(_Deadlined, HTTPSConnection):
     """HTTPS, and HTTP by way of a proxy that is reached over TLS."""
 
 
-def pools(dialler: Dialler) -> dict[str, Callable[..., HTTPConnectionPool]]:
-    """What urllib3's managers take as `pool_classes_by_scheme`."""
+def pools(dialler: Dialler, context: ssl.SSLContext) -> dict[str, Callable[..., HTTPConnectionPool]]:
+    """What urllib3's managers take as `pool_classes_by_scheme`.
+
+    `context` is put in here, at the last moment: some versions of requests (2.32.0 to 2.32.2) replace the one
+    that a manager was given by their own, whose sockets have no deadline.
+    """
 
     def plain(*args: Any, **options: Any) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(*args, **options)
@@ -194,7 +202,7 @@ def pools(dialler: Dialler) -> dict[str, Callable[..., HTTPConnectionPool]]:
         return pool
 
     def tls(*args: Any, **options: Any) -> HTTPConnectionPool:
-        pool = HTTPSConnectionPool(*args, **options)
+        pool = HTTPSConnectionPool(*args, **{**options, "ssl_context": context})
         pool.ConnectionCls = partial(TLSConnection, dialler)  # type: ignore[assignment]
         return pool
 

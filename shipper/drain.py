@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shipper import backoff
-from shipper.config import DestinationConfig, ShipperConfig, read_token
+from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.exchange import Attempt, Request, Response
 from shipper.lanes import Lane, Limits, choose
 from shipper.outcome import Outcome, Verdict
@@ -212,7 +212,7 @@ class Drain:
     # --- attempt ---------------------------------------------------------------------------------------
 
     def _attempt(self, delivery: Delivery, lane: Lane, batches: Sequence[Batch]) -> None:
-        request = self._protocol.encode(batches, self._destination.url, read_token(self._destination))
+        request = self._protocol.encode(batches, self._destination.url, token_of(self._destination))
         deadline_s, started_at = self._settings.deadline_s, self._given.now()
         self._beat("sending", ids=ranges(each.id for each in batches))
         # The last resort spans all that can hang here, not only the network: the log's pipe, the file's lock.

@@ -82,9 +82,10 @@ class Transport:
             except FAILURES as failure:
                 host = request.url.partition("//")[2].partition("/")[0].rpartition("@")[2]
                 error = explain(failure, budget, deadline_s, self._connect_deadline_s, host)
-            phase = budget.phase or Phase.DNS
-            exceeded = response is None and budget.deadline.passed()
-            self._settle(budget, clean=response is not None)
+            finally:  # also when a signal handler raises: nothing half-sent stays behind
+                phase = budget.phase or Phase.DNS
+                exceeded = response is None and budget.deadline.passed()
+                self._settle(budget, clean=response is not None)
         ended_at = self._clock()
         return Attempt(
             response=response,
@@ -155,8 +156,8 @@ def _decoded(body: bytes, coding: str, *, strict: bool) -> bytes:
             raise OddAnswer(f"the answer's Content-Encoding is {coding[:40]!r}, which was not asked for")
         inflate = zlib.decompressobj(wbits=31)
         plain = inflate.decompress(body, BODY_BYTES)
-        if not inflate.eof:
-            raise AnswerTooLarge(f"the answer's gzip body is cut or longer than {BODY_BYTES // 1024} KiB")
+        if not inflate.eof or inflate.unused_data:
+            raise AnswerTooLarge(f"the answer's gzip body is not one whole member of at most {BODY_BYTES // 1024} KiB")
     except (OSError, zlib.error):
         if strict:
             raise
@@ -169,17 +170,15 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, ca_file: Path | None, dialler: Dialler) -> None:
         self._context = tls_context(ca_file)
-        self._pools = pools(dialler)
+        self._pools = pools(dialler, self._context)
         super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **options)
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
-        manager: urllib3.ProxyManager = super().proxy_manager_for(
-            proxy, ssl_context=self._context, proxy_ssl_context=self._context, **options
-        )
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **options)
         manager.pool_classes_by_scheme = self._pools  # type: ignore[assignment]  # any callable does
         return manager
 

@@ -8,13 +8,11 @@ stderr. Reading commands create no file and change nothing; changing ones print 
 import os
 import time
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import click
 
 from spool.commands.place import Place
-from spool.errors import HoldfastError
+from spool.shell import Program, named_config, with_config
 
 COMMANDS = {
     "status": "spool.commands.status:status",
@@ -32,19 +30,7 @@ COMMANDS = {
 """Name -> module:object. A module is imported when its command is used: `status` must start within 150 ms."""
 
 
-class Sentence(click.ClickException):
-    """A failure as the operator reads it: one sentence on stderr and an exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class and reads the instance's
-
-    def show(self, file: Any = None) -> None:
-        """Print it."""
-        click.echo(f"holdfast: {self.message}", err=True)
-
-
-class Commands(click.Group):
+class Commands(Program):
     """The subcommands by COMMANDS, in that order."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,32 +43,13 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; our errors become sentences."""
-        try:
-            return super().invoke(ctx)
-        except HoldfastError as error:
-            raise Sentence(str(error), error.exit_code) from error
-        except PermissionError as error:
-            raise Sentence(
-                f"{error.filename}: permission denied for user {os.geteuid()}. "
-                "The spool belongs to another user: run this as that user or as root.",
-                2,
-            ) from error
+        return with_config(command)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    help="Configuration file; else the usual places are searched.",
-)
+@click.command(cls=Commands)
 @click.version_option(package_name="holdfast", prog_name="holdfast")
 @click.pass_context
-def cli(context: click.Context, config: Path | None) -> None:
+def cli(context: click.Context) -> None:
     """Look into a Holdfast spool, and send again what it holds.
 
     Every ID printed by one command is understood by the others. Exit codes: 0 fine, 1 attention, 2 damage or usage,
@@ -90,7 +57,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     """
     if os.environ.get("NO_COLOR"):
         context.color = False
-    context.obj = Place(named=config, clock=time.time, wait=time.sleep)
+    context.obj = Place(named=named_config, clock=time.time, wait=time.sleep)
 
 
 def main() -> None:

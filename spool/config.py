@@ -16,15 +16,15 @@ and as a string otherwise, so `HOLDFAST_COLLECTOR_INTERVAL_S=1` and `HOLDFAST_DE
 both do what they look like. Paths in the file are relative to the file's folder, those from the environment
 to the working directory.
 
-Not promised: secrets. They are named by a file (`token_file`) and read by whoever needs them, never here.
+Secrets are not configuration: a key names the file (`token_file`), and `read_token` reads it when it is needed.
 """
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,17 +149,12 @@ class Config:
         problems: list[str] = []
         known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
         raw: dict[str, tuple[Any, Path, str]] = {
-            each: (value, self.folder, f"[{name}] {each}")
-            for each, value in self.tables.get(name, {}).items()
+            each: (value, self.folder, f"[{name}] {each}") for each, value in self.tables.get(name, {}).items()
         }
         prefix = _prefix(name)
-        longer = tuple(
-            each for each in map(_prefix, self.tables) if each != prefix and each.startswith(prefix)
-        )
+        longer = tuple(each for each in map(_prefix, self.tables) if each != prefix and each.startswith(prefix))
         for variable, value in self.environment.items():
-            if variable.startswith(prefix) and not variable.startswith(
-                longer
-            ):  # theirs, not ours: main, main-2
+            if variable.startswith(prefix) and not variable.startswith(longer):  # theirs, not ours: main, main-2
                 each = variable.removeprefix(prefix).lower()
                 raw[each] = (_from_text(value), Path.cwd(), f"${variable}")
         values = {}
@@ -265,6 +260,8 @@ def check_all(config: Config) -> None:
 
     The dataclasses come from the entry points `holdfast.config`, so that no package imports a sibling.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, which `holdfast status` need not pay
+
     problems = []
     for entry in sorted(entry_points(group="holdfast.config"), key=lambda each: each.name):
         tables = [f"destination.{each}" for each in config.destinations()]
@@ -275,6 +272,25 @@ def check_all(config: Config) -> None:
                 problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def read_token(file: Path) -> str:
+    """The secret in `file`, read anew each time so that it can be changed in place.
+
+    Raises ConfigError if the file cannot be read, may be read by everybody, or holds anything but one token. The
+    token is in no message.
+    """
+    try:
+        if stat.S_IMODE(file.stat().st_mode) & stat.S_IROTH:
+            raise ConfigError(f"token_file {file}: every user of this host may read it. Do: chmod o-rwx {file}")
+        token = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"token_file {file}: {error.strerror}. Check its path, owner and mode.") from None
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise ConfigError(f"token_file {file}: allowed is one line of printable ASCII without spaces: the token.")
+    return token
 
 
 # --- our own table -------------------------------------------------------------------------------------
@@ -289,15 +305,11 @@ class SpoolConfig:
         path,
         "the spool's folder; absent: $STATE_DIRECTORY, else /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast",
     )
-    max_bytes: int = key(
-        1_073_741_824, whole(4_194_304, 2**50), "the most that the whole folder may take, bytes"
-    )
+    max_bytes: int = key(1_073_741_824, whole(4_194_304, 2**50), "the most that the whole folder may take, bytes")
     max_age_unsent_s: int = key(604_800, whole(60, 2**31), "unsent batches older than this become losses")
     max_age_sent_s: int = key(86_400, whole(0, 2**31), "acknowledged batches are kept this long for replay")
     max_age_dead_s: int = key(2_592_000, whole(0, 2**31), "dead and expired batches are kept this long")
-    disk_reserve_bytes: int = key(
-        536_870_912, whole(0, 2**50), "the disk's last bytes, which are never taken"
-    )
+    disk_reserve_bytes: int = key(536_870_912, whole(0, 2**50), "the disk's last bytes, which are never taken")
 
 
 def spool_dir(config: Config) -> Path:

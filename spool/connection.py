@@ -24,6 +24,9 @@ from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolUnusable
 APPLICATION_ID = 0x484F4C44  # "HOLD"
 """Our mark in a file; schema.migrate sets it together with the tables."""
 
+FILE = "spool.db"
+"""The collector's file in the spool's folder."""
+
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone."""
 
@@ -47,9 +50,7 @@ def translated(path: Path) -> Iterator[None]:
         if code in _PASSING:
             raise SpoolBusy(f"{path}: {error}. Nothing was written; it will be tried again.") from error
         if code in _DAMAGE:
-            raise SpoolDamaged(
-                f"{path}: {error}. The collector sets a damaged spool aside when it starts."
-            ) from error
+            raise SpoolDamaged(f"{path}: {error}. The collector sets a damaged spool aside when it starts.") from error
         if code == sqlite3.SQLITE_CANTOPEN:
             _see(path)
         if code in (
@@ -95,9 +96,7 @@ def lock(directory: Path, who: str) -> IO[str]:
         file.seek(0)
         owner = file.read().strip() or "?"
         file.close()
-        raise SpoolUnusable(
-            f"{directory}: already has a {who} (process {owner}). Stop that one first."
-        ) from None
+        raise SpoolUnusable(f"{directory}: already has a {who} (process {owner}). Stop that one first.") from None
     try:
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -152,9 +151,7 @@ def open_reader(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     _see(path)
     with translated(path):
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
         try:
             _refuse_foreign(connection, path)
         except BaseException:

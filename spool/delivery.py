@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spool.batch import Batch
-from spool.batch import State as State  # at home in a pure module, offered here beside what stores it
+from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
 from spool.connection import open_reader, open_writer, translated, write
 from spool.schema import DELIVERY_STEPS, check, migrate
 
@@ -85,9 +85,7 @@ def file_name(destination: str) -> str:
 def destinations_on_disk(directory: Path) -> list[str]:
     """Destinations that have a delivery file in `directory`, configured or not."""
     return sorted(
-        path.stem.removeprefix("delivery-")
-        for path in directory.glob("delivery-*.db")
-        if path.suffix == ".db"
+        path.stem.removeprefix("delivery-") for path in directory.glob("delivery-*.db") if path.suffix == ".db"
     )
 
 
@@ -180,9 +178,7 @@ class DeliveryReader:
         row = self._one(f"SELECT {_CONDITION} FROM condition")
         return Condition(*row) if row else Condition()
 
-    def attempts(
-        self, since: float = 0.0, batch_id: int | None = None, limit: int = 500
-    ) -> list[dict[str, Any]]:
+    def attempts(self, since: float = 0.0, batch_id: int | None = None, limit: int = 500) -> list[dict[str, Any]]:
         """Rows of `attempts` that began since `since`, newest first; with `batch_id`, those that carried it."""
         rows = self._dicts(
             "SELECT * FROM attempts WHERE started_at >= ? AND (? IS NULL OR ? BETWEEN first_batch AND last_batch)"
@@ -263,9 +259,7 @@ class Delivery(DeliveryReader):
             self._settle(db, settled, at, None)
 
     @staticmethod
-    def _settle(
-        db: sqlite3.Connection, settled: Mapping[int, Settled], at: float, attempt: int | None
-    ) -> None:
+    def _settle(db: sqlite3.Connection, settled: Mapping[int, Settled], at: float, attempt: int | None) -> None:
         # A state that an operator set meanwhile (held) stays: the batch arrived all the same, or will after release.
         db.executemany(
             "INSERT INTO states (batch, state, at, attempt, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (batch) DO"
@@ -296,9 +290,7 @@ class Delivery(DeliveryReader):
                 db.execute("UPDATE meta SET value = ? WHERE name = 'settled_through'", (str(batch_id),))
             self._newest_change = newest
 
-    def note_minute(
-        self, minute: int, backlog: tuple[int, int, float | None], acknowledged: int, failed: int
-    ) -> None:
+    def note_minute(self, minute: int, backlog: tuple[int, int, float | None], acknowledged: int, failed: int) -> None:
         """Keep the row of one minute. `backlog` is (batches, bytes, oldest window end) at its end."""
         with write(self._connection, self.path) as db:
             db.execute(

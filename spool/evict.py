@@ -16,6 +16,7 @@ less.
 """
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spool.batch import State
-from spool.connection import WAL_LIMIT_BYTES
+from spool.connection import FILE, WAL_LIMIT_BYTES
 from spool.delivery import DeliveryReader
 from spool.errors import HoldfastError, SpoolBusy
 from spool.reader import Header, SpoolReader
@@ -41,10 +42,10 @@ from spool.retention import (
     standing,
     usual_length_s,
 )
-from spool.writer import FILE, SpoolWriter
+from spool.writer import SpoolWriter
 
 MOST = 500
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 6 * 1024 * 1024
 CHUNK = 100
 LOOK = 3_000
 BUSY_S = 0.1
@@ -148,8 +149,8 @@ class Evictor:
                 if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
                     break
                 if len(held) >= LOOK:
-                    # Where acknowledged ones were found there are more: look there again.
-                    self._look_after = after if sent_bytes else page[-1].id
+                    # Where room is made of acknowledged ones there may be more of them: look there again.
+                    self._look_after = after if sent_bytes and short_bytes > 0 else page[-1].id
                     return held
                 after = max(page[-1].id, self._look_after)
         self._look_after = 0
@@ -163,9 +164,7 @@ class Evictor:
         except HoldfastError:
             return None
 
-    def _with_states(
-        self, headers: Sequence[Header], deliveries: Sequence[DeliveryReader | None]
-    ) -> Iterator[Held]:
+    def _with_states(self, headers: Sequence[Header], deliveries: Sequence[DeliveryReader | None]) -> Iterator[Held]:
         known = [_states(each, headers[0].id, headers[-1].id) for each in deliveries]
         for header in headers:
             states = [each.get(header.id, State.UNSENT) for each in known]
@@ -242,9 +241,11 @@ def _free_bytes(directory: Path) -> int:
 
 
 def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each file in the folder; what disappears meanwhile is left out."""
-    for path in directory.iterdir():
+    """Name and size of each file in the folder and below; what disappears meanwhile is left out."""
+    for path in directory.rglob("*"):
         try:
-            yield path.name, path.stat().st_size
+            facts = path.stat()
         except OSError:
             continue
+        if stat.S_ISREG(facts.st_mode):
+            yield path.name, facts.st_size

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from spool.batch_sql import batch_json
-from spool.connection import attach, open_reader, translated
+from spool.connection import FILE, attach, open_reader, translated
 from spool.delivery import file_name
 from spool.errors import HoldfastError
 from spool.schema import DELIVERY_STEPS, SPOOL_STEPS, check
-from spool.writer import FILE
 
 VIEWS = ("attempts", "states", "minutes", "condition", "changes")
 """The tables of each delivery file that become views over all of them."""

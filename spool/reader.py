@@ -4,18 +4,16 @@ Each method reads a bounded page into memory and ends its statement before it re
 stopped, paged or slow cannot pin the WAL.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spool.batch import Batch
-from spool.connection import attach, open_reader, translated
+from spool.connection import FILE, attach, open_reader, translated
 from spool.delivery import file_name
 from spool.errors import UnknownBatch
 from spool.schema import SPOOL_STEPS, check
-from spool.writer import FILE
 
 PAGE = 500
 """Rows read at a time where a caller walks over many."""
@@ -108,17 +106,13 @@ class SpoolReader:
 
     def headers_after(self, batch_id: int, limit: int = PAGE) -> list[Header]:
         """The oldest batches with an id above `batch_id`, oldest first."""
-        rows = self._rows(
-            f"SELECT {_HEADER} FROM batches WHERE id > ? ORDER BY id LIMIT ?", (batch_id, limit)
-        )
+        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id > ? ORDER BY id LIMIT ?", (batch_id, limit))
         return [Header(*row) for row in rows]
 
     def headers_before(self, batch_id: int | None, limit: int = PAGE) -> list[Header]:
         """The newest batches with an id below `batch_id` (None: of all), newest first."""
         bound = 2**63 - 1 if batch_id is None else batch_id
-        rows = self._rows(
-            f"SELECT {_HEADER} FROM batches WHERE id < ? ORDER BY id DESC LIMIT ?", (bound, limit)
-        )
+        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id < ? ORDER BY id DESC LIMIT ?", (bound, limit))
         return [Header(*row) for row in rows]
 
     def headers_newest(
@@ -141,6 +135,16 @@ class SpoolReader:
         )
         return [Header(*row) for row in rows]
 
+    def header(self, batch_id: int) -> Header:
+        """One batch without its payload. Raises UnknownBatch."""
+        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id = ?", (batch_id,))
+        if not rows:
+            raise self._unknown(batch_id)
+        return Header(*rows[0])
+
+    def _unknown(self, batch_id: int) -> UnknownBatch:
+        return UnknownBatch(f"{self.path}: holds no batch {batch_id}. `holdfast list` shows what it holds.")
+
     def batch(self, batch_id: int) -> Batch:
         """One batch with its payload, not yet verified. Raises UnknownBatch."""
         rows = self._rows(
@@ -149,9 +153,7 @@ class SpoolReader:
             (batch_id,),
         )
         if not rows:
-            raise UnknownBatch(
-                f"{self.path}: holds no batch {batch_id}. `holdfast list` shows what it holds."
-            )
+            raise self._unknown(batch_id)
         return Batch(*rows[0])
 
     def extent(self) -> dict[str, Any]:
@@ -180,9 +182,7 @@ class SpoolReader:
             "(SELECT max(c.at) FROM delivery.changes c"
             " WHERE c.command <> 'hold' AND b.id BETWEEN c.first_batch AND c.last_batch)"
         )
-        since = self._rows(
-            f"SELECT min(max(b.window_end, ifnull({again}, 0))) FROM batches b WHERE {_UNSENT}"
-        )
+        since = self._rows(f"SELECT min(max(b.window_end, ifnull({again}, 0))) FROM batches b WHERE {_UNSENT}")
         return None if since[0][0] is None else float(since[0][0])
 
     def unsent_oldest(self, limit: int = PAGE) -> list[Header]:
@@ -201,9 +201,7 @@ class SpoolReader:
 
     def windows(self, limit: int = PAGE, since: float = 0.0) -> list[dict[str, Any]]:
         """Rows of `windows` committed at or after `since`, newest first."""
-        return self._dicts(
-            "SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit)
-        )
+        return self._dicts("SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit))
 
     def intake(self, since: float) -> dict[str, Any]:
         """What came in since: sums of the columns of `windows` and the reasons of rejection added up."""

@@ -186,9 +186,7 @@ def plan(
     held: Sequence[Held], newest: Newest, limits: Limits, space: Space, most: int, most_bytes: int
 ) -> list[Eviction]:
     """Which of `held` go now, in the order in which they go; no more once `most` or `most_bytes` are reached."""
-    order = sorted(
-        (each for each in held if each.window_seq != newest.seq), key=lambda each: (each.standing, each.id)
-    )
+    order = sorted((each for each in held if each.window_seq != newest.seq), key=lambda each: (each.standing, each.id))
     aged = {each.id: reason for each in order if (reason := _by_age(each, newest, limits))}
     making_room = sum(_size_bytes(each) for each in order if each.id in aged)
     chosen: list[Eviction] = []
@@ -249,9 +247,7 @@ def _by_age(batch: Held, newest: Newest, limits: Limits) -> Reason | None:
     return reason if age_s(batch, newest) > limit_s else None
 
 
-def _for_room(
-    batch: Held, making_room: int, newest: Newest, limits: Limits, space: Space
-) -> Reason | None:
+def _for_room(batch: Held, making_room: int, newest: Newest, limits: Limits, space: Space) -> Reason | None:
     """Why `batch` must go although `making_room` bytes go already, or None."""
     too_many, too_few = shortages(newest, limits, space)
     dead = batch.standing is Standing.DEAD

@@ -198,7 +198,8 @@ def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[s
     version = _version(connection, path)
     if version < len(steps):
         raise SpoolMissing(
-            f"{path}: has schema {version}, needed is {len(steps)}. The process that writes it sets it up when it starts."
+            f"{path}: has schema {version}, needed is {len(steps)}. "
+            "The process that writes it sets it up when it starts."
         )
 
 

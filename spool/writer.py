@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from spool.batch import Batch, Window, encode, split
-from spool.connection import lock, make_directory, open_writer, translated, write
+from spool.connection import FILE, lock, make_directory, open_writer, translated, write
 from spool.retention import Loss
 from spool.schema import SPOOL_STEPS, migrate
-
-FILE = "spool.db"
 
 BUSY_S = 1.0
 """How long a commit waits for a lock that by rights nobody holds; then the window stays in memory."""
@@ -61,7 +59,9 @@ class SpoolWriter:
 
     def next_window_seq(self) -> int:
         """The first sequence number that no window of this spool has had, kept or lost."""
-        query = "SELECT max(ifnull((SELECT max(seq) FROM windows), 0), ifnull((SELECT max(last_window) FROM losses), 0))"
+        query = (
+            "SELECT max(ifnull((SELECT max(seq) FROM windows), 0), ifnull((SELECT max(last_window) FROM losses), 0))"
+        )
         with translated(self.path):
             return int(self._connection.execute(query).fetchone()[0]) + 1
 
@@ -72,9 +72,7 @@ class SpoolWriter:
         """
         # AUTOINCREMENT keeps the highest id ever used, so an id is known before the row is there.
         with translated(self.path):
-            row = self._connection.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'batches'"
-            ).fetchone()
+            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
         first = (row[0] if row else 0) + 1
         batches = [
             encode(self.spool_id, number, self.host, window, points, committed_at)
@@ -126,7 +124,8 @@ class SpoolWriter:
             db.executemany(
                 "INSERT INTO losses (at, reason, first_batch, last_batch, first_window, last_window, window_start,"
                 " window_end, batches, points, unsent_at, lines) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                " (SELECT ifnull(sum(lines), 0) FROM windows WHERE seq BETWEEN ? AND ? AND first_batch BETWEEN ? AND ?))",
+                " (SELECT ifnull(sum(lines), 0) FROM windows"
+                " WHERE seq BETWEEN ? AND ? AND first_batch BETWEEN ? AND ?))",
                 [
                     (
                         at,

@@ -25,7 +25,7 @@ PROGRAMS = {
     "holdfast": "spool.cli:cli",
     "holdfast-collector": "collector.cli:main",
     "holdfast-shipper": "shipper.cli:main",
-    "holdfast-receiver": "shipper.receiver.cli:main_group",
+    "holdfast-receiver": "shipper.receiver.cli:main",
 }
 
 
@@ -51,8 +51,8 @@ def show_help(*programs: str) -> str:
     parts = []
     for program in programs:
         for name, command in commands(program):
-            parts.append(f"<details><summary><code>{name}</code></summary>\n\n```text\n{help_text(name, command)}\n```\n")
-            parts.append("</details>\n")
+            parts.append(f"<details><summary><code>{name}</code></summary>\n")
+            parts.append(f"```text\n{help_text(name, command)}\n```\n\n</details>\n")
     return "\n".join(parts)
 
 

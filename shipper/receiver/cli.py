@@ -1,12 +1,10 @@
 """The command `holdfast-receiver`: options, configuration, signals and clocks around the reference server."""
 
 import faulthandler
-import importlib.metadata
 import logging
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -20,34 +18,32 @@ from shipper.receiver.certificate import CertificateFiles, ensure
 from shipper.receiver.config import ReceiverConfig, receiver_dir
 from shipper.receiver.serve import WebServer, try_address
 from shipper.receiver.store import Store, StoreBusy
-from spool.config import load
+from spool.config import load, read_token
 from spool.errors import ConfigError, HoldfastError
 from spool.logfmt import Sparingly, fields, log_to
+from spool.shell import Program, named_config, own_version
 
 log = logging.getLogger(__name__)
 
 FORGET_EVERY_S = 60.0
 
-_config_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="The configuration file (TOML)."
-)
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main_group() -> None:
+@click.group(cls=Program)
+@click.version_option(package_name="holdfast", prog_name="holdfast-receiver")
+def main() -> None:
     """The reference server: takes batches over HTTP(S), stores each exactly once, shows what is missing."""
+    os.umask(0o077)
 
 
-@main_group.command()
-@_config_option
-def run(config_file: Path | None) -> None:
+@main.command()
+def run() -> None:
     """Serve until SIGTERM or Ctrl-C. SIGUSR1 writes the stack of every thread to stderr."""
     log_to()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    config = load(config_file)
+    config = load(named_config())
     settings = config.section(ReceiverConfig, "receiver")
     folder = receiver_dir(config)
     certificate = _certificate(settings, folder) if settings.listen.scheme == "https" else None
@@ -59,7 +55,7 @@ def run(config_file: Path | None) -> None:
             token=token,
             max_body_bytes=settings.max_body_bytes,
             max_raw_bytes=settings.max_raw_bytes,
-            version=_version(),
+            version=own_version(),
             clock=time.time,
             monotonic=time.monotonic,
         )
@@ -80,11 +76,10 @@ def run(config_file: Path | None) -> None:
         store.close()
 
 
-@main_group.command()
-@_config_option
-def check(config_file: Path | None) -> None:
+@main.command()
+def check() -> None:
     """Say whether `run` would work now: configuration, certificate, token, address. Changes nothing."""
-    config = load(config_file)
+    config = load(named_config())
     settings = config.section(ReceiverConfig, "receiver")
     if settings.listen.scheme == "https":
         _certificate(settings, receiver_dir(config))
@@ -94,11 +89,10 @@ def check(config_file: Path | None) -> None:
     click.echo(f"ok    receiver  {settings.listen} free")
 
 
-@main_group.command()
-@_config_option
-def init(config_file: Path | None) -> None:
+@main.command()
+def init() -> None:
     """Make what `run` needs and is missing: folder, token, own authority and certificate. May be repeated."""
-    config = load(config_file)
+    config = load(named_config())
     settings = config.section(ReceiverConfig, "receiver")
     folder = receiver_dir(config)
     files = CertificateFiles(folder)
@@ -139,20 +133,6 @@ def _certificate(settings: ReceiverConfig, folder: Path) -> tuple[Path, Path]:
     return chain, key
 
 
-def read_token(path: Path) -> str:
-    """The token in a file, without white space around it. Raises ConfigError; the token is never in it."""
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError(
-            f"{path}: the token cannot be read: {why}. `holdfast-receiver init` makes one if it is missing."
-        ) from None
-    if not token or not token.isprintable() or " " in token:
-        raise ConfigError(f"{path}: no token in it: allowed is one line of printable characters without spaces.")
-    return token
-
-
 def _forget(store: Store, max_age_s: float, stop: threading.Event) -> None:
     """Delete what is too old, a little at a time, so that requests get their turn in between."""
     forgotten = 0
@@ -176,28 +156,6 @@ def _reporter() -> Any:
             sparingly.warning(event, error=error)
 
     return report
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("holdfast")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def main() -> None:
-    """Run the command; a HoldfastError is one line on stderr and its exit code."""
-    os.umask(0o077)
-    try:
-        main_group(standalone_mode=False)
-    except HoldfastError as error:
-        click.echo(f"holdfast-receiver: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
@@ -79,11 +80,13 @@ def _add_attempts(rows: list[dict[str, Any]], deliveries: Deliveries) -> None:
         row["tries"], row["last_error"] = dict.fromkeys(deliveries, 0), dict.fromkeys(deliveries)
     if not rows:
         return
-    first, last = min(row["id"] for row in rows), max(row["id"] for row in rows)
+    by_id = sorted(rows, key=lambda row: row["id"])
+    ids = [row["id"] for row in by_id]
     for name, delivery in known(deliveries):
-        for attempt in reversed(delivery.attempts_over(first, last)):
-            for row in rows:
-                if attempt["first_batch"] <= row["id"] <= attempt["last_batch"] and within(row["id"], attempt["ids"]):
+        for attempt in reversed(delivery.attempts_over(ids[0], ids[-1])):  # oldest first: the last error stays
+            among = slice(bisect_left(ids, attempt["first_batch"]), bisect_right(ids, attempt["last_batch"]))
+            for row in by_id[among]:
+                if within(row["id"], attempt["ids"]):
                     row["tries"][name] += 1
                     row["last_error"][name] = attempt["error"]
 

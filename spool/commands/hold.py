@@ -30,7 +30,7 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
     """
     with place.opened(destination) as (spool, deliveries):
         for each in batch_ids:
-            spool.batch(each)  # raises UnknownBatch
+            spool.header(each)  # raises UnknownBatch
         unsent = {
             name: [each for each in sorted(set(batch_ids)) if reader.state_row(each) is None]
             for name, reader in known(deliveries)

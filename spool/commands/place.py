@@ -25,13 +25,15 @@ class UnknownDestination(HoldfastError):
 class Place:
     """The configuration and spool that a command works on. `clock` gives Unix seconds, `wait` sleeps."""
 
-    def __init__(self, named: Path | None, clock: Callable[[], float], wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, named: Callable[[], Path | None], clock: Callable[[], float], wait: Callable[[float], None]
+    ) -> None:
         self._named, self.clock, self.wait = named, clock, wait
 
     @cached_property
     def config(self) -> Config:
         """The configuration. Raises ConfigError."""
-        return load(self._named)
+        return load(self._named())
 
     @cached_property
     def directory(self) -> Path:

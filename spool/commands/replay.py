@@ -15,7 +15,7 @@ from spool.commands.place import Place
 from spool.delivery import DeliveryReader
 from spool.human import clock, count, counted, span
 from spool.output import as_json
-from spool.reader import Header, SpoolReader
+from spool.reader import SpoolReader
 from spool.replay import SETTLED, Plan, apply, between, plans, settled_again
 
 TALK_S = 10.0
@@ -63,7 +63,7 @@ def replay(
     of = SETTLED if state == "all" else (State(state),)
     with place.opened(destination) as (spool, deliveries):
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
-        headers = _named(spool, batch_ids) if batch_ids else between(spool, *bounds)
+        headers = [spool.header(each) for each in set(batch_ids)] if batch_ids else between(spool, *bounds)
         limits = {name: place.whole(f"destination.{name}", "max_age_s") for name in deliveries}
         found = plans(headers, deliveries, of, limits, place.clock())
         spool_id = spool.spool_id
@@ -85,12 +85,6 @@ def replay(
         click.echo("nothing done (add --apply)")
     if do_it and wait:
         _wait(place, [plan for plan in found if plan.ids], context)
-
-
-def _named(spool: SpoolReader, ids: Sequence[int]) -> list[Header]:
-    for each in ids:
-        spool.batch(each)  # raises UnknownBatch for an ID that is not there, before anything is done
-    return [header for each in set(ids) for header in spool.headers_after(each - 1, limit=1)]
 
 
 def _as_row(plan: Plan, done: dict[str, int]) -> dict[str, Any]:

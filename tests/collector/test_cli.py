@@ -127,7 +127,9 @@ def test_send_sends_the_line_that_it_prints(config):
         server.settimeout(5)
         port = server.getsockname()[1]
         file = config(listen=f'["tcp://127.0.0.1:1", "udp://127.0.0.1:{port}"]')
-        result = invoke("send", "-c", file, "a.b", "-5", "--type", "g", "--tag", "k:v", "--tag", "bare", "--rate", "0.5")
+        result = invoke(
+            "send", "-c", file, "a.b", "-5", "--type", "g", "--tag", "k:v", "--tag", "bare", "--rate", "0.5"
+        )
         assert result.exit_code == 0, result.output
         assert server.recv(100) == b"a.b:-5|g|@0.5|#k:v,bare"
 

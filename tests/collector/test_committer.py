@@ -12,7 +12,9 @@ from collector.selfmetrics import Circumstances
 from collector.tally import Tally
 from collector.window import Bounds
 from spool.batch import decode, points_of
+from spool.config import SpoolConfig
 from spool.errors import SpoolBusy
+from spool.evict import Evictor
 from spool.heartbeat import heartbeats
 from spool.writer import SpoolWriter
 
@@ -55,6 +57,7 @@ def made(tmp_path):
             directory=tmp_path,
             quantiles=(0.5,),
             interval_s=0.05,
+            evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
             tell=told,
             wall=time.time,
             mono=time.monotonic,
@@ -143,7 +146,7 @@ def test_finish_commits_what_was_just_handed_over(made, tmp_path):
     committer.start()
     committer.hand_over(finished())
     committer.hand_over(finished())
-    committer.finish(5)
+    assert committer.finish(5)
     assert sum(isinstance(each, Committed) for each in told.outcomes) == 2
 
 
@@ -172,5 +175,6 @@ def test_handing_over_never_waits_for_a_spool_that_hangs(made):
         committer.hand_over(finished())
     assert time.monotonic() - begun < 2
     assert committer.waiting == 100
+    assert not committer.finish(0.05)
     release.set()
     told.wait_for(Kept)

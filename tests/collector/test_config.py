@@ -20,7 +20,7 @@ def section(tmp_path, text, **environment):
     [
         ("udp://127.0.0.1:8125", Listen("udp", "127.0.0.1", 8125)),
         ("udp://[::1]:0", Listen("udp", "::1", 0)),
-        ("tcp://0.0.0.0:1?gauges=value", Listen("tcp", "0.0.0.0", 1, gauges="value")),
+        ("tcp://127.0.0.2:1?gauges=value", Listen("tcp", "127.0.0.2", 1, gauges="value")),
         ("unixgram:///run/x.sock?gauges=delta", Listen("unixgram", path="/run/x.sock", gauges="delta")),
         ("unix:///run/x.sock", Listen("unix", path="/run/x.sock")),
     ],

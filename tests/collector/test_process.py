@@ -1,6 +1,7 @@
 """The collector as a real process: lines in, windows in the spool, whatever happens in between."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -141,7 +142,7 @@ def test_every_line_is_in_exactly_one_of_many_aligned_windows(start):
     windows = running.windows()
     assert sum(each["lines"] for each in windows) == 2 * sent
     assert [each["seq"] for each in windows] == list(range(1, len(windows) + 1))
-    for earlier, later in zip(windows, windows[1:], strict=False):
+    for earlier, later in itertools.pairwise(windows):
         assert earlier["window_end"] == later["window_start"]
         assert earlier["window_end"] % 1 == 0
     assert all(0 <= each["committed_at"] - each["window_end"] < 1 for each in windows[:-1])
@@ -184,7 +185,7 @@ def test_a_frozen_collector_makes_one_long_window_and_loses_nothing(start):
     lengths = [each["window_end"] - each["window_start"] for each in windows[1:-1]]
     assert max(lengths) >= 3
     assert lengths.count(1.0) == len(lengths) - 1
-    for earlier, later in zip(windows, windows[1:], strict=False):
+    for earlier, later in itertools.pairwise(windows):
         assert earlier["window_end"] == later["window_start"]
     assert running.totals()["hits"] == 1
 

@@ -75,9 +75,7 @@ def test_packed_gauges_keep_their_order_and_their_signs():
     assert parse(b"g:5:+1|g") == (Sample("g", "gauge", (5.0,)), Sample("g", "gauge", (1.0,), delta=True))
 
 
-@pytest.mark.parametrize(
-    ("line", "count"), [(b"n:1|c:2|c", 2), (b"n:1|c:2|ms", 2), (b"n:1|c|@0.5:2|ms|@0.1:3|c", 3)]
-)
+@pytest.mark.parametrize(("line", "count"), [(b"n:1|c:2|c", 2), (b"n:1|c:2|ms", 2), (b"n:1|c|@0.5:2|ms|@0.1:3|c", 3)])
 def test_the_old_packing_is_read_as_several_samples(line, count):
     assert [sample.name for sample in parse(line)] == ["n"] * count
 
@@ -159,7 +157,24 @@ def test_a_service_check_keeps_its_status_and_its_text():
 
 
 pieces = st.sampled_from(
-    [b"a", b"b.c", b":", b"|", b"1", b"-2", b"1e9", b"c", b"g", b"ms", b"s", b"@0.5", b"#k:v", b",", b"_e{1,1}:", b"_sc|"]
+    [
+        b"a",
+        b"b.c",
+        b":",
+        b"|",
+        b"1",
+        b"-2",
+        b"1e9",
+        b"c",
+        b"g",
+        b"ms",
+        b"s",
+        b"@0.5",
+        b"#k:v",
+        b",",
+        b"_e{1,1}:",
+        b"_sc|",
+    ]
 )
 lines = st.one_of(st.binary(max_size=60), st.lists(pieces, max_size=12).map(b"".join))
 

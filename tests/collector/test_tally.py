@@ -124,15 +124,20 @@ def test_events_and_checks_are_rejected_under_their_own_reasons():
 
 
 def test_series_beyond_the_limit_go_into_one_per_type_and_are_counted():
-    closed = fold(
-        b"a:1|c\nb:1|c\nc:2|c\nd:3|c\na:1|c", b"t:1|ms\nt:2|ms\ng:5|g\ns:x|s\ns:y|s", max_series=2
-    )
+    closed = fold(b"a:1|c\nb:1|c\nc:2|c\nd:3|c\na:1|c", b"t:1|ms\nt:2|ms\ng:5|g\ns:x|s\ns:y|s", max_series=2)
     assert closed.counters == {"a": 2.0, "b": 1.0, OVERFLOW: 5.0}
     assert closed.timers[OVERFLOW].summary([])["count"] == 2
     assert closed.gauges == {OVERFLOW: 5.0}
     assert closed.sets[OVERFLOW].count() == 2
     assert closed.overflowed == 7
     assert closed.accepted == closed.lines == 10
+
+
+def test_the_overflow_gauge_is_not_held_for_the_next_window():
+    aggregate, tally = Aggregate(1), Tally("delta")
+    tally.fold([b"g:5|g\nh:6|g"], aggregate)
+    assert aggregate.close(10.0).gauges == {"g": 5.0, OVERFLOW: 6.0}
+    assert aggregate.close(20.0).gauges == {"g": 5.0}
 
 
 def test_a_counter_starts_anew_in_each_window_and_a_gauge_stays():

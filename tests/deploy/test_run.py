@@ -1,4 +1,4 @@
-"""`deploy/run` as a newcomer uses it: one command, one metric, one Ctrl-C - from any folder, at any depth, as any user."""
+"""`deploy/run` as a newcomer uses it: one command, one metric, one Ctrl-C; from any folder, as any user."""
 
 import os
 import pwd

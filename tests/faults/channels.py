@@ -103,7 +103,7 @@ def w_early_drip(line: Line) -> None:
 @scenario(None)
 def b_gzip_bomb(line: Line) -> None:
     line.request()
-    bomb = gzip.compress(bytes(40 * 2**20))
+    bomb = gzip.compress(bytes(16 * 2**20), 1)
     line.send(GZIPPED + b"Content-Length: %d\r\n\r\n" % len(bomb) + bomb)
     line.stall()
 
@@ -112,13 +112,12 @@ def b_gzip_bomb(line: Line) -> None:
 def b_gzip_endless(line: Line) -> None:
     line.request()
     line.send(GZIPPED + b"Transfer-Encoding: chunked\r\n\r\n")
-    deflate = zlib.compressobj(9, wbits=31)
-
-    def more() -> bytes:
-        part = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
-        return b"%x\r\n%s\r\n" % (len(part), part)
-
-    line.flood(more)
+    deflate = zlib.compressobj(1, wbits=31)
+    for _ in range(2):  # after a full flush the same block may be repeated for ever
+        part = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+        block = b"%x\r\n%s\r\n" % (len(part), part)
+        line.send(block)
+    line.flood(block)
 
 
 @scenario(None, late=True)

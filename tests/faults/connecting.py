@@ -163,7 +163,7 @@ def p_407(line: Line) -> None:
     line.stall()
 
 
-@scenario(None, proxy=True)
+@scenario(None, proxy=True, late=None)
 def p_407_drip(line: Line) -> None:
     line.head()
     line.send(b"HTTP/1.1 407 Proxy Authentication Required\r\n")

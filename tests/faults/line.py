@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 UNITS_IN_DEADLINE = 20
@@ -103,9 +102,9 @@ class Line:
             self.send(data)
             self.wait(units)
 
-    def flood(self, data: bytes | Callable[[], bytes]) -> None:
+    def flood(self, data: bytes) -> None:
         while not self.server.over.is_set():
-            self.send(data() if callable(data) else data)
+            self.send(data)
         raise Over
 
     # --- ending ----------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ Writes FOLDER/ca.pem, opens one port per scenario and scheme, prints {"NAME/SCHE
 JSON, and serves until its standard input ends. Scenarios that freeze have a process each.
 """
 
+import ctypes
 import json
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -72,6 +74,7 @@ def serve(scenario: Scenario, scheme: str, listener: socket.socket, server: Serv
     number = 0
     while True:
         sock, _address = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else answers wait for delayed ACKs
         number += 1
         line = Line(sock, server, number)
         threading.Thread(target=converse, args=(scenario, scheme, line), daemon=True).start()
@@ -96,6 +99,7 @@ def main() -> None:
                 continue
             child = os.fork()
             if child == 0:
+                ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a frozen process ends with us
                 serve(scenario, scheme, listener, server)
                 os._exit(0)
             frozen.append(child)

@@ -13,16 +13,17 @@ BIG = 8 * 2**20
 
 @dataclass(frozen=True)
 class Scenario:
-    """`expect`: for each attempt the status, or None for no response. `late`: the (last) attempt that fails
-    must have failed because of its deadline, in `phase` if one is given. `target`: the scenario that a proxy
-    leads to. Pauses are in units.
+    """`expect`: for each attempt the status, or None for no response.
+
+    `late`: whether the last attempt must have failed because of its deadline, in `phase` if one is given; None:
+    that depends on the version of Python. `target`: the scenario that a proxy leads to. Pauses are in units.
     """
 
     name: str
     act: Callable[[Line], None]
     expect: tuple[int | None, ...]
     schemes: tuple[str, ...] = BOTH
-    late: bool = False
+    late: bool | None = False
     phase: str | None = None
     raw: bool = False
     freezes: bool = False

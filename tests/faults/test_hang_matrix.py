@@ -5,6 +5,7 @@ All cases of a run are made by one client process (tests/faults/client.py) again
 """
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -114,7 +115,7 @@ def judge(scenario: Scenario, attempts: list[dict[str, Any]], deadline_s: float)
         assert last["deadline_exceeded"], last
         assert last["took_s"] >= deadline_s, last
         assert "deadline of" in last["error"]
-    elif last["response"] is None and not scenario.names:
+    elif scenario.late is False and last["response"] is None and not scenario.names:
         assert not last["deadline_exceeded"], f"should have been noticed sooner: {last}"
     if scenario.phase:
         assert last["phase"] == scenario.phase, last
@@ -152,6 +153,10 @@ def test_the_matrix_is_as_large_as_promised() -> None:
 
 
 def test_ipv6_too(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 on loopback: {error}")
     names = {"c_ok", "c_proxy", "l_drip", "s_drip", "t_syn_dropped", "w_trickle", "b_drip", "p_headers_slow"}
     cases = [each for each in CASES if each[0].name in names]
     judge_all(run(tmp_path, 1.0, cases, address="::1"), cases, 1.0)

@@ -99,7 +99,7 @@ def test_a_hanging_receiver_delays_no_commit_and_every_attempt_ends_by_its_deadl
 
 
 def test_what_was_committed_arrives_although_processes_are_killed_at_random(pipeline: Pipeline) -> None:
-    chance = random.Random(20261123)  # noqa: S311
+    chance = random.Random(20261123)
     pipeline.start("receiver", "collector", "shipper")
     load = Load(pipeline)
     for _ in range(8):

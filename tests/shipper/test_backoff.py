@@ -9,9 +9,7 @@ from shipper.backoff import asked_wait_s, probe_wait_s, retry_after_s, wait_s
 NOW = 1_795_000_000.0
 
 
-@pytest.mark.parametrize(
-    ("failures", "most_s"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (50, 60), (10**6, 60)]
-)
+@pytest.mark.parametrize(("failures", "most_s"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (50, 60), (10**6, 60)])
 def test_the_ceiling_doubles_from_one_second_to_sixty(failures: int, most_s: float) -> None:
     assert wait_s(failures, 1.0) == most_s
 
@@ -45,9 +43,7 @@ def test_a_parked_destination_is_probed_after_one_minute_then_every_five(probes:
         ("Mon, 99 Nov 2026 14:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_read_in_both_forms_and_ignored_in_every_other(
-    value: str | None, seconds: float | None
-) -> None:
+def test_retry_after_is_read_in_both_forms_and_ignored_in_every_other(value: str | None, seconds: float | None) -> None:
     assert retry_after_s(value, NOW) == seconds
 
 

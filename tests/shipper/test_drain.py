@@ -54,9 +54,7 @@ class Server:
         self.requests.append(keys)
         given = self.answer(keys)
         response, error = (given, None) if isinstance(given, Response) else (None, given)
-        return Attempt(
-            response, Phase.READ, Timings(wait_ms=1.0), 2.0, 0.0, 10, 10, "127.0.0.1:1", error, False
-        )
+        return Attempt(response, Phase.READ, Timings(wait_ms=1.0), 2.0, 0.0, 10, 10, "127.0.0.1:1", error, False)
 
     def close(self) -> None:
         pass
@@ -74,9 +72,7 @@ class Host:
 
     def restarted(self) -> Drain:
         given = Surroundings(self.server, lambda _s: nullcontext(), self.clock, self.clock, lambda: self.draw)
-        self.drain = Drain(
-            self.directory, "main", self.config, ShipperConfig(backlog_requests_per_s=1000), given
-        )
+        self.drain = Drain(self.directory, "main", self.config, ShipperConfig(backlog_requests_per_s=1000), given)
         return self.drain
 
     def commit(self, windows: int = 1, points: int = 1) -> list[int]:
@@ -247,9 +243,7 @@ def test_a_poisonous_batch_does_not_hold_up_the_others(host: Host) -> None:
 def test_a_rejected_key_is_dead_with_the_servers_words(host: Host) -> None:
     def answer(keys: list[str]) -> Response:
         rejected = [{"key": keys[0], "error": "known with another hash"}]
-        return Response(
-            200, {}, json.dumps({"accepted": keys[1:], "duplicate": [], "rejected": rejected}).encode()
-        )
+        return Response(200, {}, json.dumps({"accepted": keys[1:], "duplicate": [], "rejected": rejected}).encode())
 
     first, *_ = host.commit(points=12_000)
     host.server.answer = answer

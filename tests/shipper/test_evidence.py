@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from shipper.evidence import KEPT, Watchdog
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 0.4
 GRACE_S = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _alarm_as_before() -> Iterator[None]:
+    """A watchdog changes what SIGALRM does to the process, and pytest-timeout uses it too."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
 
 STUCK = {
     "in a name server that does not answer": """

@@ -51,9 +51,7 @@ def test_a_batch_larger_than_every_limit_goes_alone() -> None:
     st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 90_000)), min_size=1, max_size=40),
     st.integers(1, 20),
 )
-def test_a_request_keeps_all_limits_and_is_as_full_as_they_allow(
-    sizes: list[tuple[int, int]], batches: int
-) -> None:
+def test_a_request_keeps_all_limits_and_is_as_full_as_they_allow(sizes: list[tuple[int, int]], batches: int) -> None:
     unsent = [Unsent(number, *each) for number, each in enumerate(sizes)]
     limits = Limits(payload_bytes=6000, raw_bytes=100_000, batches=batches)
     taken = together(unsent, limits)

@@ -40,9 +40,7 @@ def test_all_keys_listed_is_acknowledged() -> None:
 
 
 def test_a_rejected_key_is_refused_with_the_servers_words() -> None:
-    verdict = judge(
-        answer({"accepted": ["a"], "rejected": [{"key": "b", "error": "other hash"}]}), ["a", "b"]
-    )
+    verdict = judge(answer({"accepted": ["a"], "rejected": [{"key": "b", "error": "other hash"}]}), ["a", "b"])
     assert verdict.acknowledged == {"a"} and verdict.refused == {"b": "other hash"}
 
 
@@ -86,7 +84,4 @@ def test_a_request_is_the_stored_members_in_order_and_always_the_same_bytes() ->
     assert request.body == batches[0].payload + batches[1].payload
     assert request == encode(batches, "https://x/v1/batches", "secret")
     assert request.headers["Authorization"] == "Bearer secret"
-    assert (
-        request.headers["Idempotency-Key"]
-        != encode(batches[:1], "https://x", None).headers["Idempotency-Key"]
-    )
+    assert request.headers["Idempotency-Key"] != encode(batches[:1], "https://x", None).headers["Idempotency-Key"]

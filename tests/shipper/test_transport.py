@@ -1,6 +1,8 @@
 """The transport against a server that does what each test says. What peers can do wrong in time is in tests/faults."""
 
 import base64
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -344,6 +346,39 @@ def test_the_limit_for_connecting_is_said_by_its_name(ca_file: Path, server: Ser
     assert attempt.total_ms < 450
     assert attempt.error.startswith("connect deadline of 0.2 s passed during the TLS handshake with 127.0.0.1:")
     assert not attempt.deadline_exceeded
+
+
+def test_an_attempt_that_a_signal_breaks_off_leaves_nothing_behind(transport: Transport) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    before = signal.signal(signal.SIGUSR2, stop)
+    reset = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def interrupt() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(10)
+                os.kill(os.getpid(), signal.SIGUSR2)
+                try:
+                    while sock.recv(65536):
+                        pass
+                except ConnectionResetError:
+                    reset.append(True)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            with pytest.raises(Stop):
+                post(transport, f"http://127.0.0.1:{listener.getsockname()[1]}/", deadline_s=10)
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+            thread.join(10)
+    assert reset == [True]
 
 
 def test_a_failed_attempt_does_not_spoil_the_next(transport: Transport, server: Server) -> None:

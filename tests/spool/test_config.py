@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spool import config as module
 from spool.config import (
     SpoolConfig,
     check_all,
@@ -278,7 +277,7 @@ def test_check_all_tells_of_every_table(write, monkeypatch):
             return self._kind
 
     entries = [Entry("spool", SpoolConfig), Entry("destination", Sample)]
-    monkeypatch.setattr(module, "entry_points", lambda group: entries)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
     file = write('[spool]\nmax_bytes = 1\n[destination.a]\n[destination.b]\nurl = "http://b"')
     with pytest.raises(ConfigError) as caught:
         check_all(load(file, {}))

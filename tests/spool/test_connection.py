@@ -130,7 +130,7 @@ def test_names_that_mean_something_in_a_uri_are_only_names(tmp_path):
 
 
 def test_attaching_a_file_that_is_not_there_creates_none(writer, tmp_path):
-    with pytest.raises(SpoolMissing, match="other.db: no such file"):
+    with pytest.raises(SpoolMissing, match=r"other\.db: no such file"):
         attach(writer, tmp_path / "other.db", "other")
     assert not (tmp_path / "other.db").exists()
 

@@ -167,7 +167,7 @@ def test_the_file_of_another_spool_is_set_aside_not_mixed_in(delivery, tmp_path)
 
 
 def test_a_reader_never_creates_a_delivery_file(tmp_path):
-    with pytest.raises(SpoolMissing, match="delivery-main.db: no such file"):
+    with pytest.raises(SpoolMissing, match=r"delivery-main\.db: no such file"):
         DeliveryReader(tmp_path, "main")
     (tmp_path / "delivery-main.db").touch()
     with pytest.raises(SpoolMissing, match="has schema 0"):

@@ -36,8 +36,8 @@ def main(writer):
 
 
 def limits(**changed):
-    roomy = dict(max_bytes=ROOMY, max_age_unsent_s=10**9, max_age_sent_s=10**9, max_age_dead_s=10**9)
-    return SpoolConfig(**{**roomy, "disk_reserve_bytes": 0, **changed})
+    ages = dict.fromkeys(("max_age_unsent_s", "max_age_sent_s", "max_age_dead_s"), 10**9)
+    return SpoolConfig(**{"max_bytes": ROOMY, "disk_reserve_bytes": 0, **ages, **changed})
 
 
 def commit(writer, windows, noise_bytes=0):

@@ -152,7 +152,7 @@ class Spool(RuleBasedStateMachine):
         with SpoolReader(self.directory, name) as reader:
             newest, oldest = reader.headers_before(None, 1), reader.unsent_oldest(1)
         if meanwhile:
-            self.make_unsent(name, meanwhile, set(State))
+            self.make_unsent(name, meanwhile, {*SENDING, State.HELD})
         self.shippers[name].settle_through(oldest[0].id - 1 if oldest else newest[0].id if newest else 0)
 
     @rule(name=destination)

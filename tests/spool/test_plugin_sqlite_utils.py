@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import sqlite_utils
-from sqlite_utils.plugins import pm
 
 from spool import sqlite_utils_plugin
 from spool.batch import Point, Window
@@ -17,17 +16,10 @@ def test_the_view_points_works_with_the_plugin(tmp_path: Path) -> None:
     writer = SpoolWriter.open(tmp_path, "web-1")
     writer.commit(Window(1, 0.0, 10.0, [Point("api.hits", "counter", {}, {"value": 2.0})]), 10.1)
     writer.close()
-    registered = pm.is_registered(sqlite_utils_plugin)  # by its entry point, where holdfast is installed
-    if not registered:
-        pm.register(sqlite_utils_plugin)
-    try:
-        db = sqlite_utils.Database(tmp_path / "spool.db")
-        assert list(db.query("SELECT name, value FROM points")) == [{"name": "api.hits", "value": 2.0}]
-        assert list(db.query("SELECT name, value FROM recent_points")) == [{"name": "api.hits", "value": 2.0}]
-        db.close()
-    finally:
-        if not registered:
-            pm.unregister(sqlite_utils_plugin)
+    db = sqlite_utils.Database(tmp_path / "spool.db")  # loads the plugin by its entry point
+    assert list(db.query("SELECT name, value FROM points")) == [{"name": "api.hits", "value": 2.0}]
+    assert list(db.query("SELECT name, value FROM recent_points")) == [{"name": "api.hits", "value": 2.0}]
+    db.close()
 
 
 def test_the_plugin_changes_no_setting_of_the_connection() -> None:

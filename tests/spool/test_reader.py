@@ -85,7 +85,7 @@ def test_looking_for_a_spool_creates_nothing(tmp_path):
 
 def test_a_destination_that_never_ran_is_missing_and_nothing_stays_open(writer):
     before = {path.name for path in writer.directory.iterdir()}
-    with pytest.raises(SpoolMissing, match="delivery-main.db"):
+    with pytest.raises(SpoolMissing, match=r"delivery-main\.db"):
         SpoolReader(writer.directory, "main")
     assert {path.name for path in writer.directory.iterdir()} == before
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_set_up_yet_is_not_there_yet(tmp_path):
 
 def test_garbage_is_damage(tmp_path):
     (tmp_path / "spool.db").write_bytes(b"garbage " * 1_000)
-    with pytest.raises(SpoolDamaged, match="spool.db"):
+    with pytest.raises(SpoolDamaged, match=r"spool\.db"):
         SpoolReader(tmp_path)
 
 

@@ -31,8 +31,8 @@ SIZE = 1_000 - ROW_BYTES
 
 
 def limits(**changed):
-    roomy = dict(max_bytes=2**40, max_age_unsent_s=10**9, max_age_sent_s=10**9, max_age_dead_s=10**9)
-    return SpoolConfig(**{**roomy, "disk_reserve_bytes": 0, **changed})
+    ages = dict.fromkeys(("max_age_unsent_s", "max_age_sent_s", "max_age_dead_s"), 10**9)
+    return SpoolConfig(**{"max_bytes": 2**40, "disk_reserve_bytes": 0, **ages, **changed})
 
 
 def held(number, stands=UNSENT, unsent_at=("main",), end=None, size=SIZE):
@@ -101,9 +101,7 @@ def test_the_newest_window_never_goes_with_none_of_its_batches():
 def test_for_the_disk_reserve_sent_batches_make_up_the_whole_shortage():
     batches = [held(n, ACKED) for n in range(1, 50)]
     low = Space(used_bytes=0, reusable_bytes=0, free_bytes=10_000_000 - 4_500)
-    assert planned(batches, space=low, disk_reserve_bytes=10_000_000) == [
-        (n, "disk_reserve") for n in range(1, 6)
-    ]
+    assert planned(batches, space=low, disk_reserve_bytes=10_000_000) == [(n, "disk_reserve") for n in range(1, 6)]
 
 
 def test_for_the_disk_reserve_unsent_batches_only_make_room_for_the_next_window():

@@ -110,9 +110,7 @@ def test_processes_that_migrate_at_once_all_succeed(tmp_path):
     for number in range(10):
         path = tmp_path / f"{number}.db"
         together = [
-            subprocess.Popen(
-                [sys.executable, "-c", FIRST_OPEN, path], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-            )
+            subprocess.Popen([sys.executable, "-c", FIRST_OPEN, path], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(4)
         ]
         for child in together:

@@ -96,7 +96,7 @@ def test_a_write_that_the_file_system_refuses_leaves_nothing_and_can_be_repeated
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (wal_bytes + 10_000, hard))
     try:
-        with pytest.raises(SpoolBusy, match="spool.db"):
+        with pytest.raises(SpoolBusy, match=r"spool\.db"):
             writer.commit(noisy(2, 500_000), 2.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -148,9 +148,7 @@ def test_what_is_stored_is_what_commit_returned(writer):
 
 
 def test_every_received_line_is_accounted_for_in_the_windows_row(writer):
-    counted = window(
-        *(1, 2), lines=10, accepted=7, rejected={"no_value": 1, "bad_type": 2}, dropped=4, datagrams=5
-    )
+    counted = window(*(1, 2), lines=10, accepted=7, rejected={"no_value": 1, "bad_type": 2}, dropped=4, datagrams=5)
     writer.commit(counted, 1.0)
     with SpoolReader(writer.directory) as reader:
         (row,) = reader.windows()
@@ -250,7 +248,7 @@ def test_a_folder_where_the_file_should_be_is_a_clear_error(tmp_path):
 def test_a_damaged_file_is_told_from_an_unusable_one_and_the_lock_given_back(tmp_path):
     (tmp_path / "spool.db").write_bytes(b"garbage " * 1_000)
     for _ in range(2):  # twice: the first attempt left nothing open
-        with pytest.raises(SpoolDamaged, match="spool.db"):
+        with pytest.raises(SpoolDamaged, match=r"spool\.db"):
             SpoolWriter.open(tmp_path, "host-1")
     (tmp_path / "spool.db").unlink()
     SpoolWriter.open(tmp_path, "host-1").close()

@@ -107,7 +107,7 @@ def test_query_cannot_write(made, sql: str) -> None:
     made.commit(2)
     made.acknowledge([1])
     result = made.run("query", sql.format(folder=made.folder), exit_code=2)
-    assert result.stderr.startswith("holdfast: SQL: ")
+    assert result.stderr.startswith("Error: SQL: ")
     assert not (made.folder / "made.db").exists()
     assert made.json("query", "select count(*) n, sum(points) p from batches") == [{"n": 2, "p": 4}]
 
