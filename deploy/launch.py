@@ -11,6 +11,7 @@ they are gone. Exit code: supervisord's own, 78 for a bad configuration, 1 where
 """
 
 import configparser
+import ctypes
 import fcntl
 import hashlib
 import io
@@ -138,7 +139,7 @@ def supervised(config: Config, home: Path, file: Path) -> int:
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, end)
-    child = subprocess.Popen([BIN / "supervisord", "-c", file], start_new_session=True)
+    child = subprocess.Popen([BIN / "supervisord", "-c", file], start_new_session=True, preexec_fn=die_with_parent)  # noqa: PLW1509 - no threads here
     started_at, told = time.time(), False
     while child.poll() is None and not ending:
         if not told and (working(config, started_at) or time.time() > started_at + READY_S):
@@ -157,6 +158,12 @@ def supervised(config: Config, home: Path, file: Path) -> int:
         stop(f"supervisord ended by itself. Look into {home / 'data/log/supervisord.log'}", code or 1)
     print("stopped")
     return 0
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent is gone: also a killed launch.py leaves no pipeline behind."""
+    pr_set_pdeathsig = 1  # linux/prctl.h
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def working(config: Config, since: float) -> bool:

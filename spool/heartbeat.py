@@ -1,6 +1,6 @@
 """A small file per process that says: alive, since when, and what it is doing.
 
-`heartbeat-WHO.json` in the spool's folder holds {"who", "pid", "started_at", "at", "phase", ...facts}. It is
+`heartbeat-WHO.json` in the spool's folder holds {"who", "pid", "at", "phase", ...facts}. It is
 written to a temporary name and renamed, so a reader sees the old one or the new one. A heartbeat is a sign of life
 for the watchdog and for `status`; health is judged by deliveries, not by it.
 """

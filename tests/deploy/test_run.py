@@ -122,6 +122,15 @@ def test_a_second_start_reuses_everything_and_is_quick(installed: Path) -> None:
         assert "making the environment" not in said and "wrote" not in said
 
 
+def test_a_killed_launcher_leaves_no_pipeline_behind(installed: Path) -> None:
+    configure(installed)
+    with Launched(installed, Path("/")) as launched:
+        launched.ready(within_s=30)
+        launched.process.kill()
+        launched.process.wait()
+        wait_until(lambda: not processes_of(installed), 20, "everything gone")
+
+
 @pytest.mark.parametrize("which", ["statsd", "receiver"])
 def test_a_busy_port_is_named_with_the_key_to_change(installed: Path, which: str) -> None:
     statsd, receiver = configure(installed)
