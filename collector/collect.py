@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from collector import window
 from collector.aggregate import Aggregate
-from collector.committer import Committer, Finished, Kept, Lost, NoRoom, Outcome
+from collector.committer import Committer, ErrandDone, Finished, Kept, Lost, NoRoom, Outcome
 from collector.config import CollectorConfig
 from collector.receiver import Receiver
 from collector.selfmetrics import Circumstances
@@ -23,12 +23,13 @@ from collector.tally import Tally
 from spool.batch import instant
 from spool.evict import Evicted
 from spool.logfmt import Sparingly, fields
+from spool.salvage import Replaced
 
 TURN_DATAGRAMS = 1_024
 """Drained from one socket before the others and the clock get their turn: a few milliseconds."""
-GATHER_S = 0.010
-"""Waited after a wake-up, so that datagrams gather and are taken many at a time: a turn after a pause finds the
-processor's caches cold, so a line costs 3.7 us at 50 lines per turn and 1.6 us at 2,500 (measured)."""
+GATHER_S = 0.020
+"""Waited after a turn that took something, so that datagrams gather: a wake-up costs 50 to 150 us, most of it because
+the processor's caches are cold by then (measured), and at 50,000 lines per second that is most of what a line costs."""
 FILL_BYTES_PER_S = 400_000_000
 """Less is waited where receive buffers are small: never longer than a million one-line datagrams per second
 (384 bytes each, as the buffer is counted) would take to fill the smallest."""
@@ -54,7 +55,7 @@ class Collector:
         self._aggregate = Aggregate(config.max_series, config.gauge_expiry_s)
         self._tallies: dict[Signs, Tally] = {"delta": Tally("delta"), "value": Tally("value")}
         self._stopping = False
-        self._behind = False  # a socket had more than one turn takes
+        self._gathering = False  # the last turn emptied all sockets, and there was something in them
 
     def stop(self) -> None:
         """Ask `run` to hand over the partial window and return. Only sets a flag: a signal handler may."""
@@ -77,19 +78,21 @@ class Collector:
 
     def _turn(self, at_most_s: float) -> bool:
         """Take what is there, after waiting for it; False if nothing was."""
-        ready = self._receiver.wait(at_most_s)
-        if ready and not self._behind:
+        if self._gathering:  # there will be something: do not wake up for the first of it
             self._wait(min(GATHER_S, at_most_s, self._receiver.smallest_buffer_bytes / FILL_BYTES_PER_S))
-        self._behind = False
+            at_most_s = 0.0
+        ready = self._receiver.wait(at_most_s)
+        behind = False
         for source in ready:
             taken, too_long = source.drain(TURN_DATAGRAMS)
-            self._behind = self._behind or len(taken) + too_long == TURN_DATAGRAMS
+            behind = behind or len(taken) + too_long >= TURN_DATAGRAMS
             if too_long:
                 self._aggregate.reject(Reason.DATAGRAM_TOO_LONG, too_long)
             if source.datagrams:
                 self._aggregate.datagrams += len(taken) + too_long
             if taken:
                 self._tallies[source.signs].fold(taken, self._aggregate)
+        self._gathering = bool(ready) and not behind
         return bool(ready)
 
     def _hand_over(self, bounds: window.Bounds) -> None:
@@ -102,6 +105,11 @@ class Collector:
             windows_shed=self._committer.take_shed(),
         )
         self._committer.hand_over(Finished(bounds, self._aggregate.close(bounds.end), around))
+
+
+def log_replaced(log: logging.Logger, replaced: Replaced) -> None:
+    """A damaged spool.db is an error that nobody needs to mend and everybody should hear of."""
+    log.error("spool_replaced", extra=fields(set_aside=replaced.aside and str(replaced.aside), reason=replaced.why))
 
 
 def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Outcome) -> None:
@@ -121,6 +129,11 @@ def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Outcome) -> 
                 used_bytes=outcome.used_bytes,
             ),
         )
+        return
+    if isinstance(outcome, ErrandDone):
+        errand, result = outcome.errand, outcome.done
+        level = logging.ERROR if result.error else logging.INFO
+        log.log(level, "errand", extra=fields(what=errand.what, who=errand.who, **result.so_far, error=result.error))
         return
     if isinstance(outcome, Kept):
         sparingly.warning(

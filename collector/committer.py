@@ -7,30 +7,33 @@ soon as the spool takes anything. The thread does not end before `finish`, whate
 
 Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost.
 
-The interpreter runs one thread at a time, and a receive loop gives way at every system call. So statistics
-are made in slices of SLICE_S with a longer pause after each, in which reception has the interpreter to itself.
+The interpreter runs one thread at a time. The receive loop asks for it twice a turn, once it has slept, and has it
+after SWITCH_S at the latest: nothing here keeps it for longer, since points are made and encoded a few at a time.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, overload
 
 from collector.aggregate import Closed
 from collector.selfmetrics import Circumstances, self_points
 from collector.window import Bounds
 from spool.batch import Batch, Point, Window
-from spool.errors import HoldfastError, SpoolBusy
+from spool.errand import Done, Errand, Errands
+from spool.errors import HoldfastError, SpoolBusy, SpoolDamaged
 from spool.evict import Evicted, Evictor
-from spool.heartbeat import beat
-from spool.writer import SpoolWriter
+from spool.heartbeat import beat, heartbeats
+from spool.writer import NUMBERS, SpoolWriter
 
 KEEP_BYTES = 64 * 1024 * 1024
 BEAT_S = 5.0
-SLICE_S = 0.001
+SWITCH_S = 0.001
+"""For sys.setswitchinterval: how long this thread may go on when the receive loop has something to do."""
 PAUSE_S = 0.002
+"""Between two pieces of an operator's errand."""
 _SERIES_BYTES = 600  # measured: a series of counters or gauges is less, a timer's sketch more
 _LINE_BYTES = 100
 
@@ -64,6 +67,28 @@ class Finished:
             overflowed=self.closed.overflowed,
             partial=self.bounds.partial,
         )
+
+
+class _Points(Sequence[Point]):
+    """A window's points, made when they are asked for, so that only those of one batch take memory at a time."""
+
+    def __init__(self, finished: Finished, quantiles: Sequence[float]) -> None:
+        self._own = self_points(finished.closed, finished.around)
+        self._closed, self._quantiles = finished.closed, quantiles
+
+    def __len__(self) -> int:
+        return len(self._own) + self._closed.series
+
+    @overload
+    def __getitem__(self, index: int) -> Point: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Point]: ...
+    def __getitem__(self, index: int | slice) -> Point | list[Point]:
+        if isinstance(index, int):
+            return self[index : index + 1][0]
+        first, last, _ = index.indices(len(self))
+        own = len(self._own)
+        return self._own[first:last] + list(self._closed.points(self._quantiles, first - own, last - own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +125,22 @@ class NoRoom:
     error: Exception
 
 
-Outcome = Committed | Kept | Lost | Evicted | NoRoom
+@dataclass(frozen=True, slots=True)
+class ErrandDone:
+    """Something that an operator asked for has been done, or has failed."""
+
+    errand: Errand
+    done: Done
+
+
+Outcome = Committed | Kept | Lost | Evicted | NoRoom | ErrandDone
 
 
 class Committer:
     """Owns the SpoolWriter while it runs, and keeps the spool within its limits after each commit.
 
-    `evictor` makes what evicts from an opened spool. `tell` gets what happened, on its thread; `wait` sleeps (s).
+    `evictor` and `errands` make what evicts from an opened spool and what does the operator's errands there. `tell`
+    gets what happened, on its thread; `wait` sleeps (s).
     """
 
     def __init__(
@@ -117,16 +151,20 @@ class Committer:
         quantiles: Sequence[float],
         interval_s: float,
         evictor: Callable[[SpoolWriter], Evictor],
+        errands: Callable[[SpoolWriter], Errands],
         tell: Callable[[Outcome], None],
         wall: Callable[[], float],
         mono: Callable[[], float],
         wait: Callable[[float], None],
     ) -> None:
         self._open_spool, self._directory, self._make_evictor = open_spool, directory, evictor
+        self._make_errands = errands
         self._quantiles, self._interval_s = quantiles, interval_s
         self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
         self._writer: SpoolWriter | None = None
         self._evictor: Evictor | None = None
+        self._errands: Errands | None = None
+        self._numbers: Mapping[str, int | str] = {}
         self._changed = threading.Condition()
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
@@ -194,6 +232,8 @@ class Committer:
                     stopping = self._stopping
             if stopping or self._due():
                 self._commit_all(stopping)
+            if not stopping:
+                self._do_errands()
             if self._mono() - self._beat_mono >= BEAT_S:
                 self._beat("stopping" if stopping else "collecting")
             if stopping:
@@ -207,22 +247,27 @@ class Committer:
         """Commit until nothing waits or the spool refuses."""
         try:
             while self.waiting or self._shed:
-                self._commit_next(stopping)
+                self._commit_next()
                 self._failures = 0
                 self._beat("collecting")
             if not stopping:
                 self._make_room()
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the spool does
-            if isinstance(error, SpoolBusy):
-                self._make_room()  # it may be the disk that is full
+            if isinstance(error, SpoolBusy):  # it may be the disk that is full
+                self._cut_log()
+                self._make_room(refused=True)
+            elif isinstance(error, SpoolDamaged):
+                self._set_aside()
             else:  # not passing: begin with a fresh connection
                 self._close_writer()
             again_s = min(2.0**self._failures, self._interval_s)
             self._failures = min(self._failures + 1, 16)
             self._again_mono = self._mono() + again_s
             self._tell(Kept(error, self.waiting, again_s))
+            if stopping and isinstance(error, SpoolDamaged) and self._failures == 1:
+                self._commit_all(stopping)  # once more, into the new file: there is no next time
 
-    def _commit_next(self, stopping: bool) -> None:
+    def _commit_next(self) -> None:
         if self._writer is None:
             self._writer = self._open_spool()
         self._record_shed(self._writer)
@@ -232,8 +277,7 @@ class Committer:
                     return
                 finished = self._waiting.popleft()
                 self._kept_bytes -= finished.size_bytes
-            self._current = finished.window(())
-            self._current = replace(self._current, points=self._points(finished, stopping))
+            self._current = finished.window(_Points(finished, self._quantiles))
         begun_mono = self._mono()
         window = replace(self._current, seq=self._writer.next_window_seq())
         batches = self._writer.commit(window, self._wall())
@@ -241,31 +285,58 @@ class Committer:
         self.commit_ms = 1_000 * (self._mono() - begun_mono)
         self._tell(Committed(window, batches, self.commit_ms))
 
-    def _make_room(self) -> None:
-        """Evict what the limits ask for, until it is enough or a window waits to be committed."""
+    def _cut_log(self) -> None:
+        """Give back what spool.db's log takes: room that is there also where a quota hides how little there is."""
+        try:
+            if self._writer is not None:
+                self._writer.checkpoint()
+        except HoldfastError:  # that is refused as well
+            pass
+
+    def _make_room(self, refused: bool = False) -> None:
+        """Evict what the limits ask for, until it is enough or a window waits to be committed.
+
+        After a commit that was `refused` the ballast goes first, if it is a full disk that refused it.
+        """
         if self._writer is not None and self._evictor is None:
             self._evictor = self._make_evictor(self._writer)
+        if refused and self._evictor is not None:
+            self._evictor.free_ballast()
         more = True
         while more and self._evictor is not None:
+            if self._mono() - self._beat_mono >= BEAT_S:
+                self._beat("collecting")
             try:
                 evicted = self._evictor.run(self._wall())
-            except HoldfastError as error:
+            except SpoolDamaged as error:
+                self._set_aside()
+                self._tell(NoRoom(error))
+                return
+            except (HoldfastError, OSError) as error:
                 self._tell(NoRoom(error))
                 return
             if evicted.by_reason:
                 self._tell(evicted)
             more = evicted.more and not self._waiting
 
-    def _points(self, finished: Finished, stopping: bool) -> list[Point]:
-        points = self_points(finished.closed, finished.around)
-        begun_mono = self._mono()
-        for point in finished.closed.points(self._quantiles):
-            points.append(point)
-            # With windows waiting behind this one, keeping up comes first.
-            if self._mono() - begun_mono > SLICE_S and not stopping and not self._waiting:
-                self._wait(PAUSE_S)
-                begun_mono = self._mono()
-        return points
+    def _do_errands(self) -> None:
+        """Do what operators ask for, a piece at a time, until it is done or a window waits to be committed."""
+        if self._writer is not None and self._errands is None:
+            self._errands = self._make_errands(self._writer)
+        while self._errands is not None and not self._waiting and not self._stopping:
+            try:
+                done = self._errands.run()
+            except SpoolDamaged as error:
+                self._set_aside()
+                self._tell(Kept(error, self.waiting, 0.0))
+                return
+            if done is None:
+                break
+            if done[1].finished:
+                self._tell(ErrandDone(*done))
+            if self._mono() - self._beat_mono >= BEAT_S:
+                self._beat("collecting")
+            self._wait(PAUSE_S)
 
     def _record_shed(self, writer: SpoolWriter) -> None:
         with self._changed:
@@ -281,7 +352,15 @@ class Committer:
     def _beat(self, phase: str) -> None:
         self._beat_mono = self._mono()
         try:
-            beat(self._directory, "collector", self._wall(), phase, windows_waiting=self.waiting)
+            if self._writer is not None:
+                self._numbers = self._writer.numbers()
+            elif not self._numbers:
+                before = heartbeats(self._directory).get("collector", {})
+                self._numbers = {name: before[name] for name in NUMBERS if name in before}
+        except HoldfastError:
+            pass  # what was known last is still true
+        try:
+            beat(self._directory, "collector", self._wall(), phase, windows_waiting=self.waiting, **self._numbers)
         except OSError:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
@@ -293,7 +372,16 @@ class Committer:
             self._tell(Lost(len(left), sum(left), "stopped while the spool took nothing"))
         self._close_writer()
 
+    def _set_aside(self) -> None:
+        """Give a damaged file up; opening the spool again makes a new one, and begins to save what is in the old."""
+        if self._writer is not None:
+            try:
+                self._writer.set_aside(self._wall())
+            except OSError:
+                pass  # the folder cannot be written now: the file is met again, and so is its damage
+            self._writer = self._evictor = self._errands = None
+
     def _close_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._writer = self._evictor = None
+            self._writer = self._evictor = self._errands = None

@@ -6,7 +6,7 @@ hostile stream client costs at most its connection (see streams.py). A unix sock
 nobody listens on it and removed at the end; its mode is 0666, because who may send metrics is decided by the
 folder it lies in.
 
-Does not promise fairness beyond `limit` datagrams per socket and turn.
+Does not promise fairness beyond `limit` datagrams, and some tens more, per socket and turn.
 """
 
 import errno
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Protocol
 
 from collector.config import Listen
+from collector.recvmmsg import MAX_DATAGRAM_BYTES, SLOTS, Slots
 from collector.statsd import Signs
 from collector.streams import Connection
 from spool.errors import HoldfastError
 
-MAX_DATAGRAM_BYTES = 65_535
+DRAIN_BYTES = 1024 * 1024
+"""What is drained at a time is bounded in bytes too: a turn over the largest datagrams takes no longer than others."""
 _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55  # Linux 4.12; the ninth number is the count that /proc/net/udp shows as drops
 _MEMINFO = struct.Struct("9I")
@@ -51,24 +53,31 @@ class DatagramSource:
 
     datagrams = True
 
-    def __init__(self, listen: Listen, signs: Signs, bound: socket.socket) -> None:
+    def __init__(self, listen: Listen, signs: Signs, bound: socket.socket, slots: Slots) -> None:
         self.listen, self.signs = listen, signs
-        self._socket = bound
+        self._socket, self._slots = bound, slots
         self._drops_seen = 0
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
-        """See Source. Takes what is there; fewer than `limit` means that the socket is empty."""
-        receive, size = self._socket.recv, MAX_DATAGRAM_BYTES + 1
+        """See Source. Takes what is there, of DRAIN_BYTES a little more than those at most."""
+        receive, fileno = self._slots.receive, self._socket.fileno()
         taken: list[bytes] = []
-        try:
-            for _ in range(limit):
-                taken.append(receive(size))
-        except OSError:
-            pass  # empty; anything else (ENOMEM, ENOBUFS) passes, and the next turn tries again
-        if taken and max(map(len, taken)) > MAX_DATAGRAM_BYTES:
-            whole = [each for each in taken if len(each) <= MAX_DATAGRAM_BYTES]
-            return whole, len(taken) - len(whole)
-        return taken, 0
+        size_bytes = too_long = 0
+        while len(taken) + too_long < limit and size_bytes < DRAIN_BYTES:
+            got = receive(fileno)
+            if not got:
+                break
+            lengths = list(map(len, got))
+            size_bytes += sum(lengths)
+            if max(lengths) > MAX_DATAGRAM_BYTES:
+                whole = [each for each in got if len(each) <= MAX_DATAGRAM_BYTES]
+                too_long += len(got) - len(whole)
+                taken += whole
+            else:
+                taken += got
+            if len(got) < SLOTS:
+                break
+        return taken, too_long
 
     def take_drops(self) -> int:
         """Datagrams the kernel dropped since the last call; 0 where it does not tell (unix, old kernels)."""
@@ -88,6 +97,7 @@ class Receiver:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
+        self._slots = Slots()
         self._sockets: list[tuple[Listen, socket.socket]] = []
         self._connections: set[Connection] = set()
         self.sources: list[DatagramSource] = []
@@ -108,7 +118,7 @@ class Receiver:
         granted = grow_buffer(bound, buffer_bytes)
         self._sockets.append((listen, bound))
         if listen.scheme in ("udp", "unixgram"):
-            source = DatagramSource(listen, signs, bound)
+            source = DatagramSource(listen, signs, bound, self._slots)
             self.sources.append(source)
             self.smallest_buffer_bytes = min(self.smallest_buffer_bytes, granted)
             self._selector.register(bound, selectors.EVENT_READ, source)

@@ -19,9 +19,10 @@ Does not promise a relative error for magnitudes below SMALLEST: they count as z
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, repeat
 from math import ceil, log
 from operator import mul
 from typing import Any
@@ -30,54 +31,41 @@ GAMMA = 1.02
 EXACT = 1_024
 SMALLEST = 1e-9
 
-_LOG_GAMMA = math.log(GAMMA)
+
+_ALMOST_1 = 1 - 1e-12  # 0.07 * 100 is 7.000000000000001: rounding must not skip a rank
 
 
 class Distribution:
     """Values with weights. Mutable: belongs to the window that is being filled."""
 
-    __slots__ = ("_bins", "_count", "_high", "_low", "_mean", "_negative", "_squares", "_zero", "values", "weights")
+    __slots__ = ("_spilled", "values", "weights")
 
     def __init__(self) -> None:
         self.values: list[float] = []  # not yet spilled; lists take a value in half the time of a dict
-        self.weights: list[float] = []
-        self._bins: dict[int, float] = {}
-        self._negative: dict[int, float] = {}
-        self._zero = 0.0
-        self._count = self._mean = self._squares = 0.0  # moments of what was spilled
-        self._low, self._high = math.inf, -math.inf
+        self.weights: list[float] | None = None  # None as long as each of the values weighs 1
+        self._spilled: _Spilled | None = None
 
     def add(self, value: float, weight: float = 1.0) -> None:
         """Take one value that weighs `weight` > 0; both finite."""
-        if len(self.values) == EXACT:
+        values = self.values
+        if len(values) == EXACT:
             self._spill()
-        self.values.append(value)
-        self.weights.append(weight)
+        if weight != 1.0 and self.weights is None:
+            self.weights = [1.0] * len(values)
+        if self.weights is not None:
+            self.weights.append(weight)
+        values.append(value)
 
     @property
     def exact(self) -> bool:
         """Whether quantiles are exact: nothing was spilled yet."""
-        return not self._count
-
-    def _moments(self) -> tuple[float, float, float]:
-        """Count, mean and sum of squared deviations of everything (Chan, Golub, LeVeque 1979)."""
-        weight = math.fsum(self.weights)
-        if not weight:
-            return self._count, self._mean, self._squares
-        mean = math.fsum(map(mul, self.values, self.weights)) / weight
-        squares = math.fsum((value - mean) ** 2 * each for value, each in zip(self.values, self.weights, strict=True))
-        count, apart = self._count + weight, mean - self._mean
-        return (
-            count,
-            self._mean + apart * weight / count,
-            self._squares + squares + apart * apart * self._count * weight / count,
-        )
+        return self._spilled is None
 
     def _spill(self) -> None:
-        self._count, self._mean, self._squares = self._moments()
-        self._low, self._high = min(self._low, *self.values), max(self._high, *self.values)
-        self._zero += _fill(self.values, self.weights, self._bins, self._negative)
-        self.values, self.weights = [], []
+        spilled = self._spilled or _Spilled()
+        self._spilled = spilled.plus(self.values, self.weights)
+        self.values.clear()
+        self.weights = None
 
     def summary(self, quantiles: Sequence[float]) -> dict[str, Any]:
         """The statistics of a timer's point: count, sum, min, max, mean, stddev, p50 ..., sketch.
@@ -86,30 +74,70 @@ class Distribution:
         values, each with its weight; `sum` is count * mean. The quantile q is the nearest rank: the smallest
         value such that values up to it weigh at least q of all. Raises ValueError if nothing was added.
         """
-        count, mean, squares = self._moments()
-        if not count:
+        if self._spilled is None and not self.values:
             raise ValueError("a distribution without a value has no statistics")
-        low = min(self._low, *self.values)
-        high = max(self._high, *self.values)
+        whole = self._spilled or _Spilled()
+        if self._spilled is not None:
+            whole = whole.plus(self.values, self.weights) if self.values else whole
+            middles = _middles(whole.bins, whole.negative, whole.zero)
+            ranks = _ranks([(min(max(each, whole.low), whole.high), weight) for each, weight in middles], quantiles)
+        elif self.weights is not None:
+            whole = whole.plus(self.values, self.weights)
+            ranks = _ranks(sorted(zip(self.values, self.weights, strict=True)), quantiles)
+        else:  # most timers; in words of _ranks, the smallest rank that has at least q of all
+            values = sorted(self.values)
+            whole = whole.plus(values, None)
+            ranks = [values[max(ceil(q * len(values) * _ALMOST_1) - 1, 0)] for q in quantiles]
         # Rounding can push a mean of equal values past them.
-        mean = min(max(mean, low), high)
-        bins, negative = dict(self._bins), dict(self._negative)
-        zero = self._zero + _fill(self.values, self.weights, bins, negative)
-        ranked = (
-            sorted(zip(self.values, self.weights, strict=True))
-            if self.exact
-            else [(min(max(value, low), high), weight) for value, weight in _middles(bins, negative, zero)]
-        )
+        mean = min(max(whole.mean, whole.low), whole.high)
         return {
-            "count": _whole(count),
-            "sum": count * mean,
-            "min": low,
-            "max": high,
+            "count": _whole(whole.count),
+            "sum": whole.count * mean,
+            "min": whole.low,
+            "max": whole.high,
             "mean": mean,
-            "stddev": math.sqrt(max(squares, 0.0) / count),
-            **dict(zip(map(quantile_name, quantiles), _ranks(ranked, quantiles), strict=True)),
-            "sketch": _sketch(bins, negative, zero),
+            "stddev": math.sqrt(max(whole.squares, 0.0) / whole.count),
+            **dict(zip(_names(tuple(quantiles)), ranks, strict=True)),
+            "sketch": _sketch(whole.bins, whole.negative, whole.zero),
         }
+
+
+class _Spilled:
+    """Values of which only buckets and moments are left."""
+
+    __slots__ = ("bins", "count", "high", "low", "mean", "negative", "squares", "zero")
+
+    def __init__(self) -> None:
+        self.bins: dict[int, float] = {}
+        self.negative: dict[int, float] = {}
+        self.count = self.mean = self.squares = self.zero = 0.0
+        self.low, self.high = math.inf, -math.inf
+
+    def plus(self, values: Sequence[float], weights: Sequence[float] | None) -> "_Spilled":
+        """This and more values; there is at least one."""
+        more = _Spilled()
+        more.low, more.high = min(self.low, *values), max(self.high, *values)
+        more.bins.update(self.bins)
+        more.negative.update(self.negative)
+        more.zero = self.zero + _fill(values, weights, more)
+        weight = float(len(values)) if weights is None else math.fsum(weights)
+        mean = math.fsum(values if weights is None else map(mul, values, weights)) / weight
+        deviations = [value - mean for value in values]
+        squared = map(mul, deviations, deviations)
+        squares = math.fsum(squared if weights is None else map(mul, squared, weights))
+        if not self.count:
+            more.count, more.mean, more.squares = weight, mean, squares
+            return more
+        # Chan, Golub, LeVeque 1979
+        more.count, apart = self.count + weight, mean - self.mean
+        more.mean = self.mean + apart * weight / more.count
+        more.squares = self.squares + squares + apart * apart * self.count * weight / more.count
+        return more
+
+
+@cache
+def _names(quantiles: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(map(quantile_name, quantiles))
 
 
 @cache
@@ -138,18 +166,26 @@ def quantile(sketch: Mapping[str, Any], q: float) -> float:
     return _ranks(ranked, [q])[0]
 
 
-def _fill(
-    values: Sequence[float], weights: Sequence[float], bins: dict[int, float], negative: dict[int, float]
-) -> float:
+def _fill(values: Sequence[float], weights: Sequence[float] | None, into: _Spilled) -> float:
     """Put values into their buckets; returns the weight of those next to zero."""
+    bins = into.bins
+    if weights is None and into.low >= SMALLEST:
+        # ceil(log(value) / log(GAMMA)) and the counting, without a step of the interpreter per value
+        counted = Counter(map(ceil, map(log, values, repeat(GAMMA))))
+        if bins:
+            for index, times in counted.items():
+                bins[index] = bins.get(index, 0) + times
+        else:
+            bins.update(counted)
+        return 0.0
     zero = 0.0
-    for value, weight in zip(values, weights, strict=True):
+    for value, weight in zip(values, weights or repeat(1.0), strict=False):
         size = abs(value)
         if size < SMALLEST:
             zero += weight
             continue
-        index = ceil(log(size) / _LOG_GAMMA)
-        side = bins if value > 0 else negative
+        index = ceil(log(size, GAMMA))
+        side = bins if value > 0 else into.negative
         side[index] = side.get(index, 0.0) + weight
     return zero
 
@@ -167,21 +203,20 @@ def _ranks(ranked: Sequence[tuple[float, float]], quantiles: Sequence[float]) ->
     """The values at these quantiles; `ranked` is (value, weight) in order of value, and not empty."""
     reached = list(accumulate(weight for _, weight in ranked))
     last = len(ranked) - 1
-    # 0.07 * 100 is 7.000000000000001: rounding must not skip a rank.
-    return [ranked[min(bisect_left(reached, q * reached[-1] * (1 - 1e-12)), last)][0] for q in quantiles]
+    return [ranked[min(bisect_left(reached, q * reached[-1] * _ALMOST_1), last)][0] for q in quantiles]
 
 
 def _sketch(bins: Mapping[int, float], negative: Mapping[int, float], zero: float) -> dict[str, Any]:
     sketch: dict[str, Any] = {"gamma": GAMMA, "zero": _whole(zero)}
-    sketch["bins"] = [[index, _whole(bins[index])] for index in sorted(bins)]
-    if negative:
-        sketch["negative"] = [[index, _whole(negative[index])] for index in sorted(negative)]
+    for name, side in (("bins", bins), ("negative", negative)):
+        if side or name == "bins":
+            sketch[name] = [[index, _whole(side[index])] for index in sorted(side)]
     return sketch
 
 
 def _whole(weight: float) -> int | float:
     """A weight as JSON has it: whole if it is, so that rates of 0.1 do not leave 29.999999999999996."""
-    if weight.is_integer():
+    if type(weight) is int or weight.is_integer():
         return int(weight)
     rounded = round(weight, 6)
     return int(rounded) if rounded.is_integer() else rounded

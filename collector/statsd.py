@@ -148,11 +148,13 @@ _EVENT = re.compile(rb"_e\{([0-9]{1,4}),([0-9]{1,4})\}:")
 
 def parse_number(written: bytes) -> float | None:
     """A value by itself, or None if it is not one. For callers that know the rest of the line already."""
+    if len(written) > 64:  # might make its line too long
+        return None
+    if written.replace(b".", b"", 1).isdigit():  # nearly all; nothing else to check
+        return float(written)
     try:
         value = float(written)
     except ValueError:
-        return None
-    if len(written) > 64:  # might make its line too long
         return None
     # float() takes a little more than _NUMBER: white space, 1_000, nan and inf, the last two out of range.
     if not -MAX_VALUE <= value <= MAX_VALUE or written.translate(None, b"0123456789.eE+-"):

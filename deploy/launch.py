@@ -10,11 +10,9 @@ SIGINT, SIGTERM and SIGHUP (the terminal went away) end supervisord and with it 
 they are gone. Exit code: supervisord's own, 78 for a bad configuration, 1 where something else is in the way.
 """
 
-import configparser
 import ctypes
 import fcntl
 import hashlib
-import io
 import os
 import shutil
 import signal
@@ -24,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NoReturn
+
+from render import CONTROL, rendered  # beside this file
 
 from spool.config import Config, load, spool_dir
 from spool.errors import HoldfastError
@@ -50,7 +50,7 @@ def main(home: Path) -> int:
         config = configured(home)
         checked(config)
         file = data / "supervisord.conf"
-        file.write_text(rendered(config, (DEPLOY / "supervisord.conf").read_text(), control_socket(data)))
+        file.write_text(rendered(config, control_socket(data), data / "log"))
         return supervised(config, home, file)
 
 
@@ -87,7 +87,7 @@ def checked(config: Config) -> None:
 
 def control_socket(data: Path) -> Path:
     """Where supervisord's control socket can be: beside the data, or under a short path if that is too deep."""
-    beside = data / "supervisor.sock"
+    beside = data / CONTROL
     if len(os.fsencode(beside)) <= SOCKET_BYTES:
         return beside
     name = f"holdfast-{os.geteuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:8]}"
@@ -97,34 +97,8 @@ def control_socket(data: Path) -> Path:
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 stop(f"{folder}: belongs to somebody else. Remove it, or set XDG_RUNTIME_DIR.")
-            return folder / "supervisor.sock"
+            return folder / CONTROL
     stop(f"{data}: too deep for a unix socket, and no short folder was found. Set XDG_RUNTIME_DIR to one.")
-
-
-def rendered(config: Config, shipped: str, control: Path) -> str:
-    """supervisord's configuration for these destinations: the shipped one with the programs that there are."""
-    parser = configparser.RawConfigParser(inline_comment_prefixes=None, comment_prefixes=(";",))
-    parser.read_string(shipped)
-    pattern = dict(parser["program:shipper-main"])
-    parser.remove_section("program:shipper-main")
-    for name in config.destinations():
-        parser[f"program:shipper-{name}"] = {
-            option: value.replace("shipper-main", f"shipper-{name}").replace(
-                "--destination main", f"--destination {name}"
-            )
-            for option, value in pattern.items()
-        }
-    if "receiver" not in config.tables:
-        parser.remove_section("program:receiver")
-    if not any(config.tables[f"destination.{each}"].get("checkin_url") for each in config.destinations()):
-        parser.remove_section("program:checkin")
-    parser["unix_http_server"]["file"] = str(control).replace("%", "%%")
-    parser["supervisorctl"]["serverurl"] = f"unix://{control}".replace("%", "%%")
-    if os.geteuid() == 0:
-        parser["supervisord"]["user"] = "root"  # said on purpose: without it supervisord warns at every start
-    text = io.StringIO()
-    parser.write(text)
-    return text.getvalue()
 
 
 def supervised(config: Config, home: Path, file: Path) -> int:

@@ -67,6 +67,9 @@ class Wire(Protocol):
     def abort(self) -> None:
         """End the connection at once."""
 
+    def kernel_state(self) -> dict[str, int]:
+        """What the kernel knows of the connection."""
+
 
 class AnswerTooLarge(OSError):
     """The peer sent more than an answer may be."""
@@ -82,7 +85,7 @@ class Budget:
     `limit` is what operations obey now: the deadline, or the sooner end of the phase's own limit.
     `address` is the last peer that was tried, `wire` the socket in use. `dialled`: this attempt made its
     connection itself. `asked`: the head of the request is sent; `written`: all of it is. `odd`: the
-    connection must not be used again.
+    connection must not be used again. `socket_state`: what the kernel knew of a connection that was closed late.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -95,6 +98,7 @@ class Budget:
         self.asked = False
         self.written = False
         self.odd = False
+        self.socket_state: dict[str, int] | None = None
         self.sent_bytes = 0
         self.received_bytes = 0
         self._allowance_bytes = 0
@@ -145,6 +149,12 @@ class Budget:
 
 
 _IN_FORCE: ContextVar[Budget] = ContextVar("shipper_budget")
+
+
+def late() -> Budget | None:
+    """The budget in force in this thread if its deadline has passed, else None."""
+    budget = _IN_FORCE.get(None)
+    return budget if budget is not None and budget.deadline.passed() else None
 
 
 def current() -> Budget:

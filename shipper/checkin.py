@@ -1,12 +1,14 @@
 """The check-in: once a minute each server is told how its deliveries stand, over a connection of its own.
 
 It runs as a process beside the shippers, reads the same files and sends no batches, so it goes on reporting while an
-upload hangs. The server learns from it what silence cannot tell: data that is late (`destinations`), data that will
-never come (`losses_since` the last check-in that was acknowledged), and that this host is alive but has nothing to say.
+upload hangs. The server learns from it what silence cannot tell: data that is late (`owed`: windows by number, some of
+them delivered), data that will never come (`losses_since` the last check-in that was acknowledged, also one before a
+restart), and that this host is alive but has nothing to say.
 
     POST /v1/checkin
     {"v":1, "state":"DEGRADED", "reasons":["main: oldest unsent batch waits for 6m"], ...,
-     "host":"web-1", "version":"0.1.0", "sqlite":"3.40.1", "since":1764000000.0, "losses_since":[...]}
+     "host":"web-1", "version":"0.1.0", "sqlite":"3.40.1", "since":1764000000.0, "losses_since":[...],
+     "owed":{"batches":360,"first_window":8841,"last_window":9203}}
 
 The first line is what `holdfast status --json` says of this destination.
 """
@@ -23,8 +25,8 @@ from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
 from spool.config import SpoolConfig
 from spool.errors import HoldfastError
-from spool.health import State, as_json, judge
-from spool.heartbeat import beat
+from spool.health import Facts, State, as_json, judge
+from spool.heartbeat import beat, heartbeats
 from spool.logfmt import fields
 from spool.reader import SpoolReader
 from spool.survey import survey
@@ -65,19 +67,25 @@ class CheckIn:
         self._destinations = {name: each for name, each in destinations.items() if each.checkin_url}
         self._senders, self._now, self._clock, self._draw = senders, now, clock, draw
         self._due_at = dict.fromkeys(self._destinations, clock())
-        self._told_until = dict.fromkeys(self._destinations, now())
+        before = heartbeats(directory).get("checkin", {}).get("told_until", {})
+        self._told_until = {name: float(before.get(name, now())) for name in self._destinations}
 
     def turn(self) -> float:
         """Post every check-in that is due. Returns the seconds until there is something to do, 0 to BEAT_S."""
-        beat(self._directory, "checkin", self._now(), "waiting")
+        self._beat("waiting")
         for name, due_at in self._due_at.items():
             if due_at <= self._clock():
                 # Jitter of +-10 %: a fleet that was started by one command does not report in one second.
                 wait_s = self._settings.checkin_interval_s * (0.9 + 0.2 * self._draw())
                 self._due_at[name] = self._clock() + wait_s
+                self._beat("telling", at_most_s=self._settings.checkin_deadline_s)
                 self._tell(name, self._destinations[name])
         soonest = min(self._due_at.values(), default=float("inf")) - self._clock()
         return min(max(soonest, 0.0), BEAT_S)
+
+    def _beat(self, phase: str, **facts: float) -> None:
+        # What was told survives a restart in the heartbeat: losses of the time between are told after it.
+        beat(self._directory, "checkin", self._now(), phase, told_until=self._told_until, **facts)
 
     def _tell(self, name: str, destination: DestinationConfig) -> None:
         now = self._now()
@@ -107,11 +115,19 @@ class CheckIn:
             with SpoolReader(self._directory) as spool:
                 losses, host = spool.losses(since, LOSSES_MOST), spool.host
             health = as_json(facts, judge(facts))
+            owed = _owed(facts)
         except HoldfastError as error:  # no spool, or a damaged one: that is what the server has to know
-            losses, host = [], self._report.host
+            losses, host, owed = [], self._report.host, None
             health = {"v": 1, "state": State.FAIL, "reasons": [str(error)], "at": now}
         own = {"host": host, "version": self._report.version, "sqlite": self._report.sqlite}
-        return {**health, **own, "since": since, "losses_since": losses}
+        return {**health, **own, "owed": owed, "since": since, "losses_since": losses}
+
+
+def _owed(facts: Facts) -> dict[str, int | None]:
+    """The windows that the destination has still to get."""
+    (stands,) = (each for each in facts.destinations if each.configured)
+    first, last = stands.first_unsent_window, stands.last_unsent_window
+    return {"batches": stands.unsent_batches, "first_window": first, "last_window": last}
 
 
 def _log_checkin(name: str, state: str, attempt: Attempt, accepted: bool) -> None:

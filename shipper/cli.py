@@ -8,6 +8,7 @@ import faulthandler
 import json
 import logging
 import random
+import shlex
 import signal
 import socket
 import sqlite3
@@ -20,8 +21,9 @@ import click
 
 from shipper.checkin import CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig, token_of
+from shipper.curl import command, head
 from shipper.drain import Drain, Surroundings
-from shipper.evidence import Watchdog
+from shipper.evidence import Evidence, Watchdog
 from shipper.outcome import Outcome
 from shipper.protocols import by_name
 from shipper.transport import Transport
@@ -29,6 +31,7 @@ from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
 from spool.errors import ConfigError
 from spool.logfmt import fields, log_to
+from spool.reader import SpoolReader
 from spool.shell import Program, named_config, own_version
 
 TEMPORARY_FAILURE = 75
@@ -77,7 +80,14 @@ def surroundings(directory: Path, name: str, destination: DestinationConfig, set
     watchdog = Watchdog(directory, f"shipper-{name}")
     for each in watchdog.found:
         logging.getLogger("holdfast.shipper").warning("hang_found", extra=fields(destination=name, file=str(each)))
-    return Surroundings(transport(destination, settings), watchdog.armed, time.time, time.monotonic, random.random)
+    return Surroundings(
+        sender=transport(destination, settings),
+        armed=watchdog.armed,
+        keep_evidence=Evidence(directory, f"shipper-{name}", time.time, time.monotonic).keep,
+        now=time.time,
+        clock=time.monotonic,
+        draw=random.random,
+    )
 
 
 def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
@@ -138,6 +148,8 @@ def once(name: str | None, wait_s: float) -> None:
 def ping(name: str | None, as_json: bool) -> None:
     """Send an empty request: where does the time go, and what would the answer mean? Changes nothing.
 
+    Says also what an acknowledgement of this protocol proves, and what the server makes of a batch sent twice.
+
     Exit code 0 if a batch would have been acknowledged, 1 if not.
     """
     config = load(named_config())
@@ -157,17 +169,21 @@ def ping(name: str | None, as_json: bool) -> None:
     phases = {
         phase: getattr(attempt.timings, f"{phase}_ms") for phase in ("dns", "connect", "tls", "write", "wait", "read")
     }
-    status = attempt.response.status if attempt.response is not None else None
+    status = (attempt.response.status or None) if attempt.response is not None else None
+    traits = protocol.TRAITS
     if as_json:
         facts = {
             "destination": name,
             "url": destination.url,
+            "protocol": destination.protocol,
             "address": attempt.address,
             "status": status,
             "ok": fine,
         }
         timings = {f"{phase}_ms": taken_ms for phase, taken_ms in phases.items()}
-        click.echo(json.dumps({**facts, **timings, "total_ms": attempt.total_ms, "meaning": meaning}))
+        click.echo(
+            json.dumps({**facts, **timings, "total_ms": attempt.total_ms, "meaning": meaning, "proof": traits.proof})
+        )
     else:
         click.echo(f"destination {name}  {destination.url}  {attempt.address or ''}")
         click.echo(
@@ -175,8 +191,43 @@ def ping(name: str | None, as_json: bool) -> None:
         )
         click.echo(f"status {status if status is not None else 'none'}  total {attempt.total_ms:.1f} ms")
         click.echo(f"verdict  {meaning}")
+        click.echo(f"an acknowledgement means  {traits.proof}")
+        click.echo(f"a batch sent twice  {traits.again}")
     if not fine:
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("batch", type=int)
+@destination_option
+@click.option("--curl", is_flag=True, help="Print a shell command that sends the same request.")
+def encode(batch: int, name: str | None, curl: bool) -> None:
+    """Print the request that would carry BATCH: its body on stdout, its head on stderr. Sends nothing.
+
+    The token is never printed; the command of --curl reads it from its file.
+    """
+    config = load(named_config())
+    name, destination = chosen(config, name)
+    with SpoolReader(spool_dir(config)) as spool:
+        found = spool.batch(batch)
+    found.verified()
+    token = token_of(destination)
+    request = by_name(destination.protocol).encode([found], destination.url, token)
+    if not curl:
+        click.echo(head(request), err=True)
+        sys.stdout.buffer.write(request.body)
+        return
+    file = f" --config {shlex.quote(str(config.file.absolute()))}" if config.file else ""
+    click.echo(
+        command(
+            request,
+            f"holdfast-shipper encode {batch} --destination {name}{file} 2>/dev/null",
+            token=token,
+            token_file=destination.token_file and destination.token_file.absolute(),
+            ca_file=destination.ca_file and destination.ca_file.absolute(),
+            proxy=destination.proxy,
+        )
+    )
 
 
 @main.command()

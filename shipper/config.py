@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shipper.protocols import KNOWN, by_name
 from spool.config import Rule, key, number, one_of, path, read_token, required, whole
-
-PROTOCOLS = ("holdfast",)
-"""What `protocol` may be; each is a module of shipper/protocols/."""
 
 
 def address(*schemes: str) -> Rule:
@@ -62,9 +60,10 @@ class DestinationConfig:
     """[destination.NAME]: one server, fed by a shipper process of its own."""
 
     url: str = required(
-        address("https", "http"), "where batches are posted, like https://metrics.example.net/v1/batches"
+        address("https", "http", "tcp", "tls"),
+        "where batches are sent, like https://metrics.example.net/v1/batches; tcp:// and tls:// for graphite",
     )
-    protocol: str = key("holdfast", one_of(*PROTOCOLS), "what the server speaks")
+    protocol: str = key("holdfast", one_of(*KNOWN), f"what the server speaks: {', '.join(KNOWN)}")
     checkin_url: str | None = key(None, address("https", "http"), "where health is posted; absent: no check-in")
     token_file: Path | None = key(None, path, "file with the bearer token; absent: no token is sent")
     ca_file: Path | None = key(None, path, "certificates (PEM) to trust instead of the system's")
@@ -74,10 +73,16 @@ class DestinationConfig:
     max_age_s: int | None = key(None, whole(1, 2**31), "older batches end as 'expired'; absent: no limit")
 
     def __post_init__(self) -> None:
-        """Refuse what would send the token in the clear."""
+        """Refuse what would send the token in the clear, and a URL that is not one of the protocol's."""
+        complaint = by_name(self.protocol).TRAITS.complaint(self.url)
+        if complaint is not None:
+            raise ValueError(f"url = {self.url!r}: for protocol {self.protocol} {complaint}")
+        if self.proxy and urlsplit(self.url).scheme in ("tcp", "tls"):
+            raise ValueError(f"proxy: {self.url} is not reached through an HTTP proxy")
         for each in (self.url, self.checkin_url):
-            if each and self.token_file and urlsplit(each).scheme == "http" and not is_loopback(each):
-                raise ValueError(f"token_file: the token would travel unencrypted to {each}; use https")
+            encrypted = not each or urlsplit(each).scheme != "http" or (is_loopback(each) and not self.proxy)
+            if self.token_file and not encrypted:
+                raise ValueError(f"token_file: the token would travel unencrypted to {self.proxy or each}; use https")
 
 
 def token_of(destination: DestinationConfig) -> str | None:

@@ -13,29 +13,44 @@ spool yet, disk full, server down. There is nothing to shut down: the process ma
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from email.utils import parsedate_to_datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from shipper import backoff
+from shipper.account import attempt_row, clock_offset_s
+from shipper.budget import Phase
 from shipper.config import DestinationConfig, ShipperConfig, token_of
-from shipper.exchange import Attempt, Request, Response
-from shipper.lanes import Lane, Limits, choose
-from shipper.outcome import Outcome, Verdict
+from shipper.exchange import Attempt, Request
+from shipper.lanes import LIVE_WINDOWS, Lane, Limits, choose
+from shipper.outcome import Outcome, Verdict, by_batch
+from shipper.pace import Pace
+from shipper.parts import Parts
 from shipper.protocols import by_name
 from shipper.trouble import Trouble
 from spool.batch import Batch
-from spool.delivery import BUSY_S, AttemptRow, Condition, Delivery, Settled, State, ranges, rotten
-from spool.errors import ConfigError, HoldfastError, PayloadError, UnknownBatch
+from spool.delivery import (
+    BUSY_S,
+    AttemptRow,
+    Condition,
+    Delivery,
+    Settled,
+    State,
+    ranges,
+    rotten,
+    set_aside_if_damaged,
+)
+from spool.errors import ConfigError, HoldfastError, PayloadError, SpoolDamaged, UnknownBatch
 from spool.heartbeat import beat
 from spool.logfmt import Sparingly, fields
 from spool.reader import Header, SpoolReader
+from spool.retention import Newest, age_s, usual_length_s
+from spool.salvage import suspect
 
 POLL_S = 1.0
 """How long to wait when there is nothing to do. No notification is trusted: a lost one would be a stall."""
 
-BEAT_S = 4.0
+BEAT_S, SENDING_BEAT_S = 4.0, 1.0
 
 HISTORY_S = 30 * 86_400.0
 """How long attempts and settled states are kept."""
@@ -52,10 +67,14 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a Drain is given instead of reaching for it: clocks, chance, the network, the last resort."""
+    """What a Drain is given instead of reaching for it: clocks, chance, the network, the last resort.
+
+    `keep_evidence` is told of each attempt and of the batches that it carried; it knows what is worth keeping.
+    """
 
     sender: Sender
     armed: Callable[[float], AbstractContextManager[object]]
+    keep_evidence: Callable[[Attempt, str], object]
     now: Callable[[], float]
     clock: Callable[[], float]
     draw: Callable[[], float]
@@ -80,16 +99,17 @@ class Drain:
         )
         self._given = given
         self._protocol = by_name(destination.protocol)
-        self._limits = Limits(payload_bytes=settings.request_bytes)
-        self._batches = self._limits.batches
-        self._trouble = Trouble()
+        limits = Limits(payload_bytes=settings.request_bytes, raw_bytes=self._protocol.TRAITS.raw_bytes)
+        self._pace = Pace(limits, given.draw)
+        self._parts, self._trouble = Parts(), Trouble()
         self._sparingly = Sparingly(log, 60.0, given.clock)
         self._spool: SpoolReader | None = None
         self._delivery: Delivery | None = None
-        self._condition = Condition()
         self._unrecorded: tuple[AttemptRow, Mapping[int, Settled], Condition] | None = None
         self._previous: Lane | None = None
-        self._try_at = self._backlog_at = self._beat_at = float("-inf")
+        self._live_through: int | None = None  # the newest batch that a live request has carried
+        self._backlog_at = self._beat_at = float("-inf")
+        self._beat_phase = ""
         self._minute, self._acknowledged, self._failed = int(given.now() // 60), 0, 0
 
     def turn(self) -> float:
@@ -99,9 +119,10 @@ class Drain:
             spool, delivery = self._files()
             if self._unrecorded is not None:  # the disk was full when this attempt ended
                 delivery.record(*self._unrecorded)
+                self._pace.take_up(self._unrecorded[2], self._given.now(), self._given.clock())
                 self._unrecorded = None
             self._keep_history(spool, delivery)
-            wait_s = self._try_at - self._given.clock()
+            wait_s = self._pace.try_at - self._given.clock()
             if wait_s > 0:
                 return min(wait_s, POLL_S)
             return self._send_something(spool, delivery)
@@ -110,7 +131,21 @@ class Drain:
                 raise
             self._sparingly.warning("spool_unavailable", destination=self._name, error=str(error))
             self.close()
+            if isinstance(error, SpoolDamaged):
+                self._see_which_is_damaged(str(error))
             return POLL_S
+
+    def _see_which_is_damaged(self, why: str) -> None:
+        """Set our own file aside if it is the one; else tell the collector, who looks for itself."""
+        try:
+            aside = set_aside_if_damaged(self._directory, self._name, self._given.now())
+        except (HoldfastError, OSError) as error:  # later
+            self._sparingly.warning("spool_unavailable", destination=self._name, error=str(error))
+            return
+        if aside is None:
+            suspect(self._directory, f"shipper-{self._name}", self._given.now(), why)
+        else:
+            log.error("delivery_file_set_aside", extra=fields(destination=self._name, file=str(aside), error=why))
 
     def pending(self) -> int:
         """How many batches are unsent. Raises SpoolMissing and its kin."""
@@ -123,12 +158,17 @@ class Drain:
             if each is not None:
                 each.close()
         self._spool = self._delivery = None
+        self._live_through = None
 
-    def _beat(self, phase: str, **facts: str) -> None:
-        # Every attempt says so first, so that a stuck one is seen for what it is; idling needs no file a second.
-        if phase == "sending" or self._given.clock() >= self._beat_at:
-            self._beat_at = float("-inf") if phase == "sending" else self._given.clock() + BEAT_S
-            beat(self._directory, f"shipper-{self._name}", self._given.now(), phase, **facts)
+    def _beat(self, phase: str, **facts: str | float) -> None:
+        # Idling needs no file a second; of attempts that follow each other closely one a second says so, because each
+        # file costs as much as a small request. What is stuck is stuck for longer than that.
+        clock = self._given.clock()
+        least_s = BEAT_S if phase == self._beat_phase == "waiting" else SENDING_BEAT_S
+        if phase in (self._beat_phase, "waiting") and clock - self._beat_at < least_s:
+            return
+        self._beat_phase, self._beat_at = phase, clock
+        beat(self._directory, f"shipper-{self._name}", self._given.now(), phase, **facts)
 
     def _files(self) -> tuple[SpoolReader, Delivery]:
         if self._spool is not None and self._spool.replaced():
@@ -138,27 +178,27 @@ class Drain:
                 spool_id = spool.spool_id
             self._delivery = Delivery.open(self._directory, self._name, spool_id)
             self._spool = SpoolReader(self._directory, self._name)
-            self._condition = self._delivery.condition()
-            if self._condition.next_try_at is not None:
-                left_s = self._condition.next_try_at - self._given.now()
-                self._try_at = self._given.clock() + min(max(left_s, 0.0), backoff.RETRY_AFTER_MOST_S)
+            self._pace.take_up(self._delivery.condition(), self._given.now(), self._given.clock())
         return self._spool, self._delivery
 
     # --- pick ------------------------------------------------------------------------------------------
 
     def _send_something(self, spool: SpoolReader, delivery: Delivery) -> float:
         newest = spool.headers_before(None, limit=1)
-        live, oldest = spool.unsent_newest(), spool.unsent_oldest()
-        self._advance(delivery, newest, oldest)
-        if self._expire(delivery, oldest):
+        live, oldest = self._live(spool, newest), spool.unsent_oldest()
+        if delivery.rewind(spool.put_back()):
             return 0.0
-        aside = self._trouble.aside(self._given.clock())
-        parked = self._condition.parked_since is not None
+        self._advance(delivery, newest, oldest)
+        if self._expire(delivery, newest, oldest):
+            return 0.0
+        clock = self._given.clock()
+        aside = set() if self._pace.parked else self._trouble.aside(clock)  # any may probe
         chosen = choose(
-            [each for each in live if each.id not in aside],
+            [] if self._protocol.TRAITS.oldest_first else [each for each in live if each.id not in aside],
             [each for each in oldest if each.id not in aside],
             self._previous,
-            replace(self._limits, batches=1 if parked else self._batches),
+            self._pace.limits(clock),
+            self._trouble.alone() | self._parts.batches(),
         )
         if chosen is None:
             self._given.sender.close()  # a connection that idles between windows can only go stale
@@ -170,11 +210,22 @@ class Drain:
                 self._previous = lane
                 return min(wait_s, POLL_S)
             self._backlog_at = self._given.clock() + 1.0 / self._settings.backlog_requests_per_s
+        else:
+            self._live_through = headers[-1].id
         self._previous = lane
         batches = self._verified(spool, delivery, headers)
+        if len(batches) == 1:
+            batches = [self._fitting(batches[0])]
         if batches:
             self._attempt(delivery, lane, batches)
         return 0.0
+
+    def _live(self, spool: SpoolReader, newest: Sequence[Header]) -> Sequence[Header]:
+        """The unsent batches of the newest window, and of those since the last live request."""
+        if self._live_through is None or not newest:
+            return spool.unsent_newest()
+        since, seq = self._live_through, newest[0].window_seq
+        return [each for each in spool.unsent_newest(LIVE_WINDOWS) if each.id > since or each.window_seq == seq]
 
     def _advance(self, delivery: Delivery, newest: Sequence[Header], oldest: Sequence[Header]) -> None:
         # `newest` was read before `oldest`: a batch committed in between cannot be passed over.
@@ -183,13 +234,20 @@ class Drain:
         if behind > 100 or (behind > 0 and not oldest):
             delivery.settle_through(settled_through)
 
-    def _expire(self, delivery: Delivery, oldest: Sequence[Header]) -> bool:
+    def _expire(self, delivery: Delivery, newest: Sequence[Header], oldest: Sequence[Header]) -> bool:
+        """Settle what is too old for the destination. A clock that jumped makes nothing old: see retention.py."""
         limit_s = self._destination.max_age_s
-        if limit_s is None:
+        if limit_s is None or not newest or not oldest:
             return False
+        usual_s = usual_length_s([each.window_end - each.window_start for each in (*oldest, *newest)])
+        latest = Newest(newest[0].window_seq, newest[0].window_end, usual_s, 0)
         now = self._given.now()
         reason = f"older than max_age_s = {limit_s} of destination {self._name}"
-        expired = {each.id: Settled(State.EXPIRED, reason) for each in oldest if now - each.window_end > limit_s}
+        expired = {
+            each.id: Settled(State.EXPIRED, reason)
+            for each in oldest
+            if now - each.window_end > limit_s and age_s(each, latest) > limit_s
+        }
         if expired:
             delivery.settle(expired, now)
             log.warning("expired", extra=fields(destination=self._name, batches=len(expired), ids=ranges(expired)))
@@ -209,103 +267,90 @@ class Drain:
                 log.error("payload_rotten", extra=fields(destination=self._name, batch=batch.id, error=str(error)))
         return batches
 
+    def _fitting(self, batch: Batch) -> Batch:
+        """As much of `batch` as the server may take: all of it, or the part of it that is next."""
+        part = self._parts.next(batch)
+        while part.points > 1 and self._pace.surely_too_large(len(part.payload), self._given.clock()):
+            self._parts.halve(part)
+            part = self._parts.next(batch)
+        return part
+
     # --- attempt ---------------------------------------------------------------------------------------
 
     def _attempt(self, delivery: Delivery, lane: Lane, batches: Sequence[Batch]) -> None:
         request = self._protocol.encode(batches, self._destination.url, token_of(self._destination))
         deadline_s, started_at = self._settings.deadline_s, self._given.now()
-        self._beat("sending", ids=ranges(each.id for each in batches))
+        self._beat("sending", ids=ranges(each.id for each in batches), at_most_s=deadline_s + BUSY_S)
         # The last resort spans all that can hang here, not only the network: the log's pipe, the file's lock.
         with self._given.armed(deadline_s + BUSY_S):
             attempt = self._given.sender.attempt(request, deadline_s)
             if attempt.response is None:
                 verdict = Verdict(Outcome.RETRY, attempt.error or "no answer")
             else:
-                verdict = self._protocol.judge(attempt.response, [each.key for each in batches])
-            settled = self._consequences(verdict, batches, attempt.response)
-            row = _row(attempt, verdict, lane, batches, len(request.body), started_at)
+                verdict = self._protocol.judge(attempt.response, batches)
+            settled = self._consequences(verdict, batches, attempt, len(request.body))
+            row = attempt_row(attempt, verdict, lane, batches, len(request.body), started_at)
             self._log_attempt(row, settled)
-            self._unrecorded = (row, settled, self._condition)
+            self._unrecorded = (row, settled, self._pace.condition)
             delivery.record(*self._unrecorded)
             self._unrecorded = None
+            self._given.keep_evidence(attempt, row.ids)
 
     def _consequences(
-        self, verdict: Verdict, batches: Sequence[Batch], response: Response | None
+        self, verdict: Verdict, batches: Sequence[Batch], attempt: Attempt, body_bytes: int
     ) -> dict[int, Settled]:
-        """What the verdict does to the batches; the condition, the pace and the waiting are set on the way."""
-        now, clock = self._given.now(), self._given.clock()
-        ids = {each.key: each.id for each in batches}
-        acknowledged = [ids[key] for key in verdict.acknowledged]
-        refused = {ids[key]: why for key, why in verdict.refused.items()}
-        outcome = verdict.outcome
-        if outcome in (Outcome.DEAD, Outcome.SPLIT) and len(batches) == 1:
-            refused, outcome = {batches[0].id: verdict.reason}, Outcome.DEAD
-        if self._trouble.refused(refused):
+        """What the verdict does to the batches; pace and condition are set on the way."""
+        now, clock, response = self._given.now(), self._given.clock(), attempt.response
+        if self._pace.parked and verdict.outcome in (Outcome.SPLIT, Outcome.DEAD):
+            verdict = Verdict(Outcome.PARK, verdict.reason)  # who refuses us proves nothing about a batch
+        judged = self._parts.judge(batches[0], verdict) if len(batches) == 1 else by_batch(verdict, batches)
+        outcome = judged.outcome
+        dead = self._trouble.refused(judged.refused)
+        self._trouble.acknowledged(judged.taken)
+        if self._trouble.refuses_everything():
             outcome = Outcome.PARK
-        dead = self._trouble.acknowledged(acknowledged, clock)
-        settled = {each: Settled(State.ACKNOWLEDGED) for each in acknowledged}
-        settled |= {each: Settled(State.DEAD, why) for each, why in dead.items()}
-        self._acknowledged += len(acknowledged)
-        self._condition = replace(self._condition, last_attempt_at=now)
-        if response is not None:
-            self._condition = replace(self._condition, clock_offset_s=_clock_offset_s(response, now))
-        if acknowledged or outcome is Outcome.DEAD:
-            self._batches = min(self._limits.batches, self._batches * 2)
-        if acknowledged:
+        if outcome is Outcome.RETRY and response is not None and len(batches) == 1:
+            each = batches[0].id
+            died = self._trouble.failed(each, clock, backoff.wait_s(self._trouble.tries(each) + 1, 1.0))
+            dead |= {each: died} if died else {}
+        settled = {**judged.settled, **{each: Settled(State.DEAD, why) for each, why in dead.items()}}
+        self._acknowledged += sum(each.state is State.ACKNOWLEDGED for each in settled.values())
+        self._pace.attempted(None if response is None else clock_offset_s(response, now), now)
+        if judged.taken:
             self._resume(now)
         elif outcome is Outcome.PARK:
-            self._park(verdict.reason, now)
-        elif len(batches) > 1 and response is not None and outcome is not Outcome.ACKNOWLEDGED:
-            self._batches = max(1, len(batches) // 2)  # to find the one that is too much, or the one that is bad
-            if outcome is Outcome.RETRY:
-                self._back_off(verdict.reason, response, now)
+            self._park(judged.reason, now)
         elif outcome is Outcome.RETRY:
-            if response is not None:
-                each = batches[0].id
-                wait_s = backoff.wait_s(self._trouble.failures(each) + 1, 1.0)
-                self._trouble.failed(each, clock, wait_s)
-            self._back_off(verdict.reason, response, now)
+            self._retry(judged.reason, batches, attempt, now)
+        elif not settled:
+            self._failed += 1
+            self._pace.refused(judged.reason)
+            if outcome is Outcome.SPLIT:
+                self._pace.too_large(body_bytes, len(batches), clock)
+            elif len(batches) > 1:
+                self._pace.halve(len(batches))
         return settled
 
     def _resume(self, now: float) -> None:
-        if self._condition.parked_since is not None:
-            log.info("resumed", extra=fields(destination=self._name, parked_s=now - self._condition.parked_since))
-        self._try_at = float("-inf")
-        self._condition = replace(
-            self._condition,
-            failures=0,
-            next_try_at=None,
-            parked_since=None,
-            parked_reason=None,
-            last_ack_at=now,
-            last_error=None,
-        )
+        if self._pace.condition.parked_since is not None:
+            parked_s = now - self._pace.condition.parked_since
+            log.info("resumed", extra=fields(destination=self._name, parked_s=parked_s))
+        self._pace.acknowledged(now)
 
     def _park(self, reason: str, now: float) -> None:
-        if self._condition.parked_since is None:
+        if not self._pace.parked:
             log.warning("parked", extra=fields(destination=self._name, reason=reason))
-        probes = self._condition.failures + 1 if self._condition.parked_since is not None else 1
-        self._condition = replace(
-            self._condition,
-            parked_since=self._condition.parked_since or now,
-            parked_reason=reason,
-            failures=probes,
-        )
-        self._wait(backoff.probe_wait_s(probes, self._given.draw()), reason, now)
-
-    def _back_off(self, reason: str, response: Response | None, now: float) -> None:
-        self._condition = replace(self._condition, failures=self._condition.failures + 1)
-        asked_s = backoff.retry_after_s(response.headers.get("retry-after"), now) if response is not None else None
-        if asked_s is not None:
-            wait_s = backoff.asked_wait_s(asked_s, self._given.draw())
-        else:
-            wait_s = backoff.wait_s(self._condition.failures, self._given.draw())
-        self._wait(wait_s, reason, now)
-
-    def _wait(self, wait_s: float, reason: str, now: float) -> None:
         self._failed += 1
-        self._try_at = self._given.clock() + wait_s
-        self._condition = replace(self._condition, next_try_at=now + wait_s, last_error=reason)
+        self._pace.park(reason, now, self._given.clock())
+
+    def _retry(self, reason: str, batches: Sequence[Batch], attempt: Attempt, now: float) -> None:
+        # An error may be about one of them, and a deadline that struck on the way may leave room for fewer.
+        on_the_way = attempt.deadline_exceeded and attempt.phase in (Phase.WRITE, Phase.WAIT, Phase.READ)
+        if len(batches) > 1 and (attempt.response is not None or on_the_way):
+            self._pace.halve(len(batches))
+        said = attempt.response.headers.get("retry-after") if attempt.response is not None else None
+        self._failed += 1
+        self._pace.back_off(reason, backoff.retry_after_s(said, now), now, self._given.clock())
 
     # --- record ----------------------------------------------------------------------------------------
 
@@ -316,7 +361,7 @@ class Drain:
             if name not in ("started_at", "first_batch", "last_batch")
         }
         dead = ranges(each for each, state in settled.items() if state.state is State.DEAD)
-        level = logging.INFO if row.outcome == Outcome.ACKNOWLEDGED else logging.WARNING
+        level = logging.INFO if row.outcome == Outcome.ACKNOWLEDGED and row.error is None else logging.WARNING
         log.log(level, "attempt", extra=fields(destination=self._name, **shown, dead=dead or None))
 
     def _keep_history(self, spool: SpoolReader, delivery: Delivery) -> None:
@@ -335,47 +380,3 @@ class Drain:
         if minute % 60 == 0:
             first = spool.headers_after(0, limit=1)
             delivery.forget(self._given.now() - HISTORY_S, first[0].id if first else 0)
-
-
-def _row(
-    attempt: Attempt,
-    verdict: Verdict,
-    lane: Lane,
-    batches: Sequence[Batch],
-    body_bytes: int,
-    started_at: float,
-) -> AttemptRow:
-    ids = [each.id for each in batches]
-    acknowledged = verdict.outcome is Outcome.ACKNOWLEDGED
-    return AttemptRow(
-        started_at=started_at,
-        lane=str(lane),
-        first_batch=min(ids),
-        last_batch=max(ids),
-        batches=len(ids),
-        ids=ranges(ids),
-        points=sum(each.points for each in batches),
-        body_bytes=body_bytes,
-        outcome=str(verdict.outcome),
-        phase=str(attempt.phase),
-        status=attempt.response.status if attempt.response is not None else None,
-        error=None if acknowledged else verdict.reason,
-        **{name: _rounded(value) for name, value in asdict(attempt.timings).items()},
-        total_ms=round(attempt.total_ms, 3),
-        overshoot_ms=round(attempt.overshoot_ms, 3),
-        sent_bytes=attempt.sent_bytes,
-        received_bytes=attempt.received_bytes,
-        address=attempt.address,
-    )
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 3)
-
-
-def _clock_offset_s(response: Response, now: float) -> float | None:
-    """How far the server's clock is ahead of ours, to the second, by its Date header."""
-    try:
-        return round(parsedate_to_datetime(response.headers.get("date", "")).timestamp() - now, 0)
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -19,6 +19,10 @@ class Request:
     body: bytes
 
 
+NO_STATUS = 0
+"""The status of an answer without words: the peer has read everything and closed in order (shipper/stream.py)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A complete final answer, inside the deadline. `headers` have lower-case names.
@@ -39,6 +43,7 @@ class Attempt:
     `phase` is the last one reached: READ for an answer. `timings.close_ms` is None where the connection stayed
     open. `overshoot_ms` is how far past the deadline the attempt ended, 0 if before. `deadline_exceeded` tells of the
     whole deadline, not of the limits for names and connecting. `error` is a sentence, None if there is a response.
+    `socket_state` is what the kernel knew of the connection when the deadline had passed (shipper/tcpinfo.py).
     """
 
     response: Response | None
@@ -51,3 +56,4 @@ class Attempt:
     address: str | None
     error: str | None
     deadline_exceeded: bool
+    socket_state: Mapping[str, int] | None = None

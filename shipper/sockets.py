@@ -12,6 +12,7 @@ Not promised: an end to computing inside OpenSSL, which may take one record afte
 """
 
 import errno
+import fcntl
 import math
 import os
 import select
@@ -22,7 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shipper.budget import Budget, Phase, current
+from shipper import tcpinfo
+from shipper.budget import Budget, Phase, current, late
 from shipper.deadline import DeadlineExceeded
 from shipper.resolver import Address
 
@@ -31,6 +33,9 @@ PART_BYTES = 64 * 1024
 
 STAGGER_S = 0.25
 """An address gets this long before the next one is tried beside it (RFC 8305 section 8)."""
+
+_SIOCINQ, _SIOCOUTQ, _SIOCOUTQNSD = 0x541B, 0x5411, 0x894B
+"""linux/sockios.h: bytes received and not read; sent or to be sent and not acknowledged; of these, not sent."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _CLOSE_IN_ORDER = struct.pack("ii", 0, 0)
@@ -143,15 +148,38 @@ class _Armed(socket.socket):
         if self.fileno() >= 0:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_IN_ORDER)
 
+    def close(self) -> None:
+        """Close. Past the deadline the kernel's view is noted first: this is the last moment that there is one."""
+        budget = late()
+        if budget is not None:
+            budget.socket_state = budget.socket_state or self.kernel_state()
+        super().close()
+
     def abort(self) -> None:
         """End the connection now, whoever still holds this object; nothing stays in the kernel."""
         if self.fileno() >= 0:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             os.close(self.detach())
 
+    def kernel_state(self) -> dict[str, int]:
+        """What the kernel knows of the connection now (shipper/tcpinfo.py), nothing where there is none any more."""
+        try:
+            info = tcpinfo.parse(self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE_BYTES))
+            unread, unfinished, unsent = (
+                struct.unpack("i", fcntl.ioctl(self.fileno(), which, bytes(4)))[0]
+                for which in (_SIOCINQ, _SIOCOUTQ, _SIOCOUTQNSD)
+            )
+        except (OSError, ValueError):  # ValueError: no descriptor any more
+            return {}
+        return {**info, "unacked_bytes": unfinished - unsent, "unsent_bytes": unsent, "unread_bytes": unread}
+
 
 class PlainSocket(_Armed):
     """TCP under the budget in force."""
+
+    def end_sending(self) -> None:
+        """Half-close: the peer reads the end after everything that was sent."""
+        self.shutdown(socket.SHUT_WR)
 
 
 class TLSSocket(_Armed, ssl.SSLSocket):
@@ -165,6 +193,11 @@ class TLSSocket(_Armed, ssl.SSLSocket):
         self.suppress_ragged_eofs = False
         self._arm()
         super().do_handshake(block)
+
+    def end_sending(self) -> None:
+        """Send close_notify and wait for the peer's, which says that it has read everything before ours."""
+        self._arm()
+        self.unwrap()
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:

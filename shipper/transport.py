@@ -18,6 +18,7 @@ when done.
 """
 
 import http.client
+import ssl
 import time
 import zlib
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from shipper.diagnosis import explain
 from shipper.exchange import Attempt, Request, Response
 from shipper.resolver import Resolver
 from shipper.sockets import tls_context
+from shipper.stream import half_closed
 
 FAILURES = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError, zlib.error)
 """What peer, network, resolver or a hopeless request can cause. requests' own exceptions are OSErrors."""
@@ -66,7 +68,9 @@ class Transport:
         self._clock = clock
         self._connect_deadline_s = connect_deadline_s
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._adapter = _Adapter(ca_file, Dialler(resolver or Resolver(clock), dns_deadline_s, connect_deadline_s))
+        self._dialler = Dialler(resolver or Resolver(clock), dns_deadline_s, connect_deadline_s)
+        self._context = tls_context(ca_file)
+        self._adapter = _Adapter(self._context, self._dialler)
 
     def attempt(self, request: Request, deadline_s: float) -> Attempt:
         """Send `request` once and wait for its answer, `deadline_s` seconds in all.
@@ -85,6 +89,8 @@ class Transport:
             finally:  # also when a signal handler raises: nothing half-sent stays behind
                 phase = budget.phase or Phase.DNS
                 exceeded = response is None and budget.deadline.passed()
+                if exceeded and budget.wire is not None and not budget.socket_state:
+                    budget.socket_state = budget.wire.kernel_state()
                 self._settle(budget, clean=response is not None)
         ended_at = self._clock()
         return Attempt(
@@ -98,6 +104,7 @@ class Transport:
             address=budget.address,
             error=error,
             deadline_exceeded=exceeded,
+            socket_state=budget.socket_state or None,
         )
 
     def close(self) -> None:
@@ -106,6 +113,8 @@ class Transport:
 
     def _exchange(self, request: Request, budget: Budget) -> Response:
         """The complete answer, inside the deadline. Raises FAILURES."""
+        if request.url.startswith(("tcp://", "tls://")):
+            return half_closed(request, self._dialler, self._context)
         headers = {"User-Agent": "holdfast", **request.headers, "Accept-Encoding": "identity"}
         try:
             asked = requests.Request(request.method, request.url, headers=headers, data=request.body).prepare()
@@ -168,9 +177,9 @@ def _decoded(body: bytes, coding: str, *, strict: bool) -> bytes:
 class _Adapter(requests.adapters.HTTPAdapter):
     """requests' adapter on our connections, with our TLS context, which is loaded once."""
 
-    def __init__(self, ca_file: Path | None, dialler: Dialler) -> None:
-        self._context = tls_context(ca_file)
-        self._pools = pools(dialler, self._context)
+    def __init__(self, context: ssl.SSLContext, dialler: Dialler) -> None:
+        self._context = context
+        self._pools = pools(dialler, context)
         super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:

@@ -1,18 +1,19 @@
 """Batches that the server does not take, and what follows from it. No effects; instants are arguments.
 
 A refusal ("400: malformed") or a repeated failure can mean two things: this batch is bad, or the server is (a wrong
-deployment answers 400 to everything). The difference is whether others get through, so nothing becomes dead before
-another batch was acknowledged:
+deployment answers 400 to everything, for some minutes). The difference is whether others get through, so nothing
+becomes dead before another batch was acknowledged and this one, tried again after that, was refused again:
 
-    refused, and then another one acknowledged      -> dead, with the server's words
-    refused, REFUSALS_TO_PARK in a row, none acknowledged -> the destination parks, all of them stay unsent
-    answered with an error FAILURES_TO_DIE times over FAILING_S, while OTHERS_ACKNOWLEDGED others got through -> dead
+    refused, another one acknowledged, refused again      -> dead, with the server's words
+    REFUSALS_TO_PARK refused in a row, none acknowledged  -> the destination parks, all of them stay unsent
+    answered with an error FAILURES_TO_DIE times over FAILING_S, while OTHERS_ACKNOWLEDGED others got through -> dead;
+        an error counts only if another one was acknowledged since the one before: in an outage, however long, all fail
 
-Until it is decided such a batch steps aside, so that it holds up nobody. All of this is forgotten at a restart: then
-the batch is simply tried again.
+Until it is decided such a batch steps aside, so that it holds up nobody, and is tried alone. What a parked destination
+says of a batch proves nothing. All of this is forgotten at a restart: then the batch is simply tried again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 REFUSALS_TO_PARK = 10
@@ -23,56 +24,76 @@ OTHERS_ACKNOWLEDGED = 10
 
 @dataclass(frozen=True, slots=True)
 class _Failing:
-    failures: int
-    since: float
+    """`tries` set the wait; `failures` are those that count, the first at `since`; `others` got through after it."""
+
+    tries: int
     aside_until: float
-    others: int
+    failures: int = 0
+    since: float = 0.0
+    others: int = 0
+    another_got_through: bool = False
 
 
 class Trouble:
     """The batches of one destination that are in trouble, by id."""
 
     def __init__(self) -> None:
-        self._refused: dict[int, str] = {}
+        self._refused: set[int] = set()
+        self._doubtful: set[int] = set()  # refused, and then another one was acknowledged
         self._failing: dict[int, _Failing] = {}
 
-    def refused(self, refusals: dict[int, str]) -> bool:
-        """The server refused these for good (id -> why). Returns whether it refuses so many that it must park."""
-        self._refused |= refusals
-        if not refusals or len(self._refused) < REFUSALS_TO_PARK:
-            return False
-        self._refused.clear()
-        return True
+    def refused(self, refusals: Mapping[int, str]) -> dict[int, str]:
+        """The server refused these for good (id -> why). Returns those that are thereby proved dead."""
+        dead = {each: why for each, why in refusals.items() if each in self._doubtful}
+        self._doubtful -= dead.keys()
+        self._refused |= refusals.keys() - dead.keys()
+        return dead
 
-    def failed(self, batch: int, now: float, wait_s: float) -> None:
-        """The server answered batch `batch`, sent alone, with an error that may pass. It steps aside for `wait_s`."""
-        known = self._failing.get(batch, _Failing(0, now, now, 0))
-        self._failing[batch] = replace(known, failures=known.failures + 1, aside_until=now + wait_s)
+    def refuses_everything(self) -> bool:
+        """Whether so many were refused, and none acknowledged since, that it is the server and not they."""
+        return len(self._refused) >= REFUSALS_TO_PARK
 
-    def failures(self, batch: int) -> int:
+    def failed(self, batch: int, now: float, wait_s: float) -> str | None:
+        """The server answered batch `batch`, sent alone, with an error that may pass. It steps aside for `wait_s`.
+
+        Returns why it is dead if that is proved now; it is forgotten then.
+        """
+        known = self._failing.get(batch, _Failing(0, now))
+        if known.another_got_through:
+            since = known.since if known.failures else now
+            known = replace(known, failures=known.failures + 1, since=since, another_got_through=False)
+        self._failing[batch] = replace(known, tries=known.tries + 1, aside_until=now + wait_s)
+        lasted_s = now - known.since
+        if known.failures < FAILURES_TO_DIE or lasted_s < FAILING_S or known.others < OTHERS_ACKNOWLEDGED:
+            return None
+        del self._failing[batch]
+        return f"failed {known.tries + 1} times, {lasted_s:.0f} s long, while {known.others} others got through"
+
+    def tries(self, batch: int) -> int:
         """How often `batch` has failed alone."""
         known = self._failing.get(batch)
-        return known.failures if known else 0
+        return known.tries if known else 0
 
-    def acknowledged(self, batches: Iterable[int], now: float) -> dict[int, str]:
-        """These got through. Returns the batches that are thereby proved dead, with the reasons; they are forgotten."""
+    def acknowledged(self, batches: Iterable[int]) -> None:
+        """These got through, which says something of those that did not."""
         count = 0
         for each in batches:
             count += 1
-            self._refused.pop(each, None)
+            self._refused.discard(each)
+            self._doubtful.discard(each)
             self._failing.pop(each, None)
         if not count:
-            return {}
-        dead, self._refused = self._refused, {}
-        for each, state in list(self._failing.items()):
-            others = state.others + count
-            if state.failures >= FAILURES_TO_DIE and now - state.since >= FAILING_S and others >= OTHERS_ACKNOWLEDGED:
-                dead[each] = f"failed {state.failures} times in {now - state.since:.0f} s while others got through"
-                del self._failing[each]
-            else:
-                self._failing[each] = replace(state, others=others)
-        return dead
+            return
+        self._doubtful |= self._refused
+        self._refused.clear()
+        for each, state in self._failing.items():
+            others = state.others + count if state.failures else 0
+            self._failing[each] = replace(state, others=others, another_got_through=True)
 
     def aside(self, now: float) -> set[int]:
         """The batches that are not to be sent at `now`."""
-        return set(self._refused) | {each for each, state in self._failing.items() if state.aside_until > now}
+        return self._refused | {each for each, state in self._failing.items() if state.aside_until > now}
+
+    def alone(self) -> set[int]:
+        """The batches that share no request: who is with them would be refused with them."""
+        return self._doubtful | self._failing.keys()

@@ -11,9 +11,13 @@ A spool is a folder of mode 0700. Everything in it:
                                                                operator's changing commands, in short transactions
     heartbeat-WHO.json        last sign of life of a process   each process its own
     WHO.lock                  held while a process runs        each process its own
-    hangs/*.txt               stacks of what was stuck         the process that was stuck
+    hangs/*.txt               facts and stacks of what was     the process that was stuck, or the watchdog
+                              stuck (hangfile.py)
+    errand-*                  what an operator asks of the     the command that asks, and the collector that answers
+                              collector (errand.py)
     ballast                   room to delete in when the disk is full
-    *.corrupt-*, *.of-spool-* set aside, never read again by itself
+    *.corrupt-TIME            damaged, set aside by who writes it; *.salvaged beside it: what could be read is saved
+    *.of-spool-*              set aside, never read again by itself
 
 **Units.** Clients send *lines*; a line carries *samples*; samples of one *series* (name, type, tags) in one *window*
 make one *point*; the points of a window are committed as one *batch*, or as several of at most 5,000 points in one
@@ -30,14 +34,21 @@ bytes.
     unsent        no row in `states`                 the shipper will send it
     acknowledged  a row                              the server said that it has this key
     dead          a row, with the server's words     the server will never take these bytes; or they rotted on our disk
-    expired       a row                              older than the destination's max_age_s when its turn came
+    expired       a row                              older than the destination's max_age_s when its turn came, or than
+                                                     what the server takes (then a row with the server's words)
     held          a row, with who held it            an operator keeps it back; `holdfast release` makes it unsent
 
     commit -> unsent -> acknowledged     a complete answer inside the deadline that lists the key
-                     -> dead             refused, and another batch was acknowledged after that (shipper/trouble.py)
+                     -> dead             refused, and again after another was acknowledged (shipper/trouble.py)
                      -> expired          age
                      -> held -> unsent   an operator
     acknowledged, dead, expired -> unsent   `holdfast replay`, under the same key; who, when and what stay in `changes`
+    dead   -> expired                    `holdfast dead drop`: given up by a person, whose name is in the reason
+
+A batch that is too large for a server goes there in parts (shipper/parts.py): documents like its own with some of its
+points, under keys like `9f3c...-8841/1-2500`. Parts have no state; the batch is acknowledged when all its points are.
+If the server refuses some of them for good, the batch is dead and its reason names them; the others have arrived. A
+receiver that knows a part or the whole takes no point of it twice.
 
 There is no state for "being sent". That is a fact about a process and ends with it, so nothing has to be expired,
 unlocked or repaired after a crash.
@@ -51,6 +62,14 @@ unlocked or repaired after a crash.
                             after COMMIT       nothing to do
     delivery-NAME.db is lost                   everything still held goes again: duplicates by key, no loss
     spool.db is damaged                        it is set aside; the collector goes on with a new one
+    a shipper meets damage                     in its own file: sets it aside; in spool.db: asks the collector to look
+
+**Damage.** A new spool.db takes over the spool's id and goes on above every number that was ever used, as the damaged
+file, the collector's heartbeat and the delivery files tell: an id never means two batches, and the states stay true.
+Whole rows of the damaged file, each proved by its hash, are put back under their keys between windows; `put_back` in
+`meta` changes whenever that happens, and shippers then look for unsent batches from the beginning. Every id up to
+`known_through` in `meta` was given out once: what is neither held nor settled becomes a loss with reason 'damage',
+and so do numbers that were left out for safety (a row of 0 batches).
 
 Delivery is at least once. It is exactly once where the receiver remembers keys, as holdfast-receiver does.
 

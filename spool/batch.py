@@ -26,6 +26,14 @@ MAX_POINTS = 5_000
 
 VERSION = 1
 
+PIECE_POINTS = 64
+
+GZIP = 31
+"""zlib's wbits for a gzip member; the header's time stamp is then zero."""
+
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
+"""A point contains no cycle, and looking for one takes a third of the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -99,7 +107,7 @@ class Batch:
         if seen != self.sha256:
             raise PayloadError(
                 f"batch {self.id}: payload has SHA-256 {seen[:12]}..., stored was {self.sha256[:12]}...: "
-                "the disk changed it. It will not be sent; see `holdfast dead show`."
+                "the disk changed it. It will not be sent; see `holdfast show {self.id}`."
             )
         return self.payload
 
@@ -121,22 +129,40 @@ def split(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
         yield points[first : first + MAX_POINTS]
 
 
+def _pieces(head: Mapping[str, object], points: Sequence[Point]) -> Iterator[bytes]:
+    """The document in pieces of some kilobytes.
+
+    Another thread has to receive meanwhile: one call of json for 5,000 points keeps the interpreter for 20 ms (and is
+    slower by a quarter), while zlib gives it away at each piece.
+    """
+    yield _JSON.encode(head).removesuffix("]}").encode()
+    for first in range(0, len(points), PIECE_POINTS):
+        piece = [
+            {"name": p.name, "type": p.type, "tags": p.tags, **p.values} for p in points[first : first + PIECE_POINTS]
+        ]
+        yield (_JSON.encode(piece)[1:-1] if not first else "," + _JSON.encode(piece)[1:-1]).encode()
+    yield b"]}\n"
+
+
 def encode(
     spool_id: str, batch_id: int, host: str, window: Window, points: Sequence[Point], committed_at: float
 ) -> Batch:
     """A batch in its stored form. Raises ValueError for a number that JSON cannot carry."""
     batch = batch_key(spool_id, batch_id)
-    document = {
+    head = {
         "v": VERSION,
         "key": batch,
         "id": batch_id,
         "host": host,
         "window": {"start": instant(window.start), "end": instant(window.end), "seq": window.seq},
-        "points": [{"name": p.name, "type": p.type, "tags": p.tags, **p.values} for p in points],
+        "points": [],
     }
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
-    raw = text.encode("utf-8")
-    payload = gzip.compress(raw, compresslevel=6, mtime=0)
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, GZIP)
+    raw_bytes, parts = 0, []
+    for part in _pieces(head, points):
+        raw_bytes += len(part)
+        parts.append(squeeze.compress(part))
+    payload = b"".join([*parts, squeeze.flush()])
     return Batch(
         id=batch_id,
         key=batch,
@@ -145,8 +171,8 @@ def encode(
         window_seq=window.seq,
         committed_at=committed_at,
         points=len(points),
-        series=len({(p.name, p.type, tuple(sorted(p.tags.items()))) for p in points}),
-        raw_bytes=len(raw),
+        series=len(points),  # by definition: the samples of a series in a window are one point
+        raw_bytes=raw_bytes,
         payload=payload,
         sha256=hashlib.sha256(payload).hexdigest(),
     )

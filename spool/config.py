@@ -309,7 +309,9 @@ class SpoolConfig:
     max_age_unsent_s: int = key(604_800, whole(60, 2**31), "unsent batches older than this become losses")
     max_age_sent_s: int = key(86_400, whole(0, 2**31), "acknowledged batches are kept this long for replay")
     max_age_dead_s: int = key(2_592_000, whole(0, 2**31), "dead and expired batches are kept this long")
-    disk_reserve_bytes: int = key(536_870_912, whole(0, 2**50), "the disk's last bytes, which are never taken")
+    disk_reserve_bytes: int = key(
+        536_870_912, whole(0, 2**50), "the disk's last bytes, left free but for 32 MiB that the spool may always have"
+    )
 
 
 def spool_dir(config: Config) -> Path:

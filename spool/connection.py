@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +20,16 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolUnusable
+from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolTaken, SpoolUnusable
 
 APPLICATION_ID = 0x484F4C44  # "HOLD"
 """Our mark in a file; schema.migrate sets it together with the tables."""
 
 FILE = "spool.db"
 """The collector's file in the spool's folder."""
+
+LOG_PAGES, OTHER_LOG_PAGES = 1000, 250
+"""The -wal is moved into its file after so many pages: 4 MiB for spool.db, 1 MiB for the small delivery files."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone."""
@@ -66,10 +70,20 @@ def translated(path: Path) -> Iterator[None]:
         raise
 
 
+def inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
 def make_directory(directory: Path) -> None:
     """Make the spool's folder (mode 0700) if it is not there. Raises SpoolUnusable with the reason."""
     try:
+        missing = [each for each in (directory, *directory.parents) if not each.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in missing:
+            _sync_folder(each.parent)  # SQLite syncs the files' names, but not that of the folder they are in
     except FileExistsError:
         raise SpoolUnusable(f"{directory}: is a file; [spool] dir must name a folder.") from None
     except OSError as error:
@@ -80,10 +94,18 @@ def make_directory(directory: Path) -> None:
         )
 
 
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def lock(directory: Path, who: str) -> IO[str]:
     """Hold the right to be the one `who` ("collector", "shipper-main") of this spool while the file is open.
 
-    The kernel drops the lock when the process ends, however it ends. Raises SpoolUnusable if somebody has it.
+    The kernel drops the lock when the process ends, however it ends. Raises SpoolTaken if somebody has it.
     """
     path = directory / f"{who}.lock"
     try:
@@ -96,7 +118,7 @@ def lock(directory: Path, who: str) -> IO[str]:
         file.seek(0)
         owner = file.read().strip() or "?"
         file.close()
-        raise SpoolUnusable(f"{directory}: already has a {who} (process {owner}). Stop that one first.") from None
+        raise SpoolTaken(f"{directory}: already has a {who} (process {owner}). Stop that one first.") from None
     try:
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -104,6 +126,21 @@ def lock(directory: Path, who: str) -> IO[str]:
     except OSError:  # the disk is full: the lock holds without its label
         pass
     return file
+
+
+def runs(directory: Path, who: str) -> bool:
+    """Whether the process `who` of this spool runs: it holds its lock as long as it lives.
+
+    To look, the lock is shared for some microseconds; creates nothing.
+    """
+    try:
+        with (directory / f"{who}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
@@ -122,9 +159,12 @@ def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
             _switch_to_wal(connection, path, busy_s)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-            connection.execute("PRAGMA wal_autocheckpoint = 1000")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES if path.name == FILE else OTHER_LOG_PAGES}")
             connection.execute("PRAGMA mmap_size = 0")
             path.chmod(0o600)
+        except OSError as error:
+            connection.close()
+            raise SpoolUnusable(f"{path}: cannot be written: {error.strerror}. Run this as its owner.") from error
         except BaseException:
             connection.close()
             raise
@@ -160,6 +200,21 @@ def open_reader(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
         return connection
 
 
+def refuse_broken_header(path: Path) -> None:
+    """Raise SpoolDamaged if the file has content whose first 100 bytes are not those of one of our files.
+
+    SQLite takes some of their damage for something else: for a file that must not be written, for another encoding.
+    Format: https://www.sqlite.org/fileformat2.html#the_database_header
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header:
+        return
+    fixed = header[:16] == b"SQLite format 3\0" and header[18:24] in (b"\1\1\0@  ", b"\2\2\0@  ")
+    if not fixed or header[56:60] not in (b"\0\0\0\0", b"\0\0\0\1"):
+        raise SpoolDamaged(f"{path}: its header is broken. The collector sets a damaged spool aside when it starts.")
+
+
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Raise SpoolUnusable for the database of another program."""
     # In this order: the mark is committed together with the tables, perhaps between two of these lines.
@@ -167,6 +222,8 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     if mark != APPLICATION_ID and (tables or version):
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name IN ('batches', 'states')").fetchone():
+            raise SpoolDamaged(f"{path}: has our tables and not our mark. The collector sets a damaged spool aside.")
         raise SpoolUnusable(f"{path}: is a database of another program. Move it away; it was not touched.")
 
 
@@ -185,6 +242,30 @@ def attach(connection: sqlite3.Connection, path: Path, name: str) -> None:
     """Let a reader's statements see a second file, read-only too, as schema `name` (a word of ours, not input)."""
     with translated(path):
         connection.execute(f"ATTACH ? AS {name}", (f"file:{quote(str(path.absolute()))}?mode=ro",))
+
+
+def look_for_damage(connection: sqlite3.Connection, path: Path, within_s: float) -> bool:
+    """SQLite's quick check for at most about `within_s`. False if it did not get to the end in that time.
+
+    Raises SpoolDamaged with what it found.
+    """
+    # The progress handler of SQLite before 3.41 is not called inside this check; an interrupt is heeded at each page.
+    alarm = threading.Timer(min(within_s, threading.TIMEOUT_MAX), connection.interrupt)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        with translated(path):
+            found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return False
+        raise
+    finally:
+        alarm.cancel()
+        alarm.join()
+    if found != ["ok"]:
+        raise SpoolDamaged(f"{path}: {'; '.join(found)}. The collector sets a damaged spool aside when it starts.")
+    return True
 
 
 @contextmanager

@@ -9,68 +9,26 @@ BEGIN IMMEDIATE transaction that also leaves a row in `changes`: who, when, what
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from spool.aside import set_aside
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
-from spool.connection import open_reader, open_writer, translated, write
+from spool.connection import look_for_damage, open_reader, open_writer, refuse_broken_header, translated, write
+from spool.errors import SpoolDamaged
+from spool.ledger import AttemptRow as AttemptRow  # noqa: PLC0414 - the values that this file stores
+from spool.ledger import Condition as Condition  # noqa: PLC0414
+from spool.ledger import Settled as Settled  # noqa: PLC0414
+from spool.ledger import ranges as ranges  # noqa: PLC0414
+from spool.ledger import within as within  # noqa: PLC0414
 from spool.schema import DELIVERY_STEPS, check, migrate
 
 BUSY_S = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A batch's new state, with the reason in words where it is not simply acknowledged."""
-
-    state: State
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """One upload attempt as it is kept: `ids` is like "8841-8850,8852"; a phase not reached has None milliseconds."""
-
-    started_at: float
-    lane: str
-    first_batch: int
-    last_batch: int
-    batches: int
-    ids: str
-    points: int
-    body_bytes: int
-    outcome: str
-    phase: str
-    status: int | None
-    error: str | None
-    dns_ms: float | None
-    connect_ms: float | None
-    tls_ms: float | None
-    write_ms: float | None
-    wait_ms: float | None
-    read_ms: float | None
-    close_ms: float | None
-    total_ms: float
-    overshoot_ms: float
-    sent_bytes: int
-    received_bytes: int
-    address: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How the destination as a whole is doing. Instants are Unix seconds, None where there was none yet."""
-
-    failures: int = 0
-    next_try_at: float | None = None
-    parked_since: float | None = None
-    parked_reason: str | None = None
-    last_attempt_at: float | None = None
-    last_ack_at: float | None = None
-    last_error: str | None = None
-    clock_offset_s: float | None = None
+CHECK_S = 2.0
+"""How long a delivery file is looked at that something damaged was met beside."""
 
 
 _CONDITION = ", ".join(each.name for each in fields(Condition))
@@ -87,23 +45,6 @@ def destinations_on_disk(directory: Path) -> list[str]:
     return sorted(
         path.stem.removeprefix("delivery-") for path in directory.glob("delivery-*.db") if path.suffix == ".db"
     )
-
-
-def ranges(ids: Iterable[int]) -> str:
-    """Ids as text: [8841, 8842, 8843, 8850] is "8841-8843,8850"."""
-    runs: list[list[int]] = []
-    for each in sorted(ids):
-        if runs and each == runs[-1][1] + 1:
-            runs[-1][1] = each
-        else:
-            runs.append([each, each])
-    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
-
-
-def within(batch_id: int, text: str) -> bool:
-    """Whether `batch_id` is among the ids written by `ranges`."""
-    pairs = (part.partition("-") for part in text.split(",") if part)
-    return any(int(first) <= batch_id <= int(last or first) for first, _, last in pairs)
 
 
 class DeliveryReader:
@@ -154,6 +95,24 @@ class DeliveryReader:
         """The states of the batches with ids in [first, last]; those that are not in it are unsent."""
         rows = self._dicts("SELECT batch, state FROM states WHERE batch BETWEEN ? AND ?", (first, last))
         return {row["batch"]: State(row["state"]) for row in rows}
+
+    def look_for_damage(self, within_s: float) -> bool:
+        """SQLite's quick check for at most `within_s`; False if that was too short. Raises SpoolDamaged."""
+        return look_for_damage(self._connection, self.path, within_s)
+
+    def last_batch(self) -> int:
+        """The highest id of a batch that this file tells of."""
+        row = self._one(
+            "SELECT max(ifnull((SELECT max(batch) FROM states), 0), ifnull((SELECT max(last_batch) FROM attempts), 0))"
+        )
+        return max(int(row[0]), self.settled_through())
+
+    def states_since(self, state: State, first: int, last: int) -> dict[int, float]:
+        """Since when (Unix seconds) those batches with ids in [first, last] are in `state` that are in it."""
+        rows = self._dicts(
+            "SELECT batch, at FROM states WHERE batch BETWEEN ? AND ? AND state = ?", (first, last, str(state))
+        )
+        return {row["batch"]: row["at"] for row in rows}
 
     def state_rows(self, state: State | None = None, limit: int = 500) -> list[dict[str, Any]]:
         """Rows of `states` (batch, state, at, attempt, reason), newest batch first."""
@@ -290,6 +249,16 @@ class Delivery(DeliveryReader):
                 db.execute("UPDATE meta SET value = ? WHERE name = 'settled_through'", (str(batch_id),))
             self._newest_change = newest
 
+    def rewind(self, put_back: int) -> bool:
+        """Look at all batches again if some came back to the spool, which `put_back` (SpoolReader's) tells."""
+        row = self._one("SELECT value FROM meta WHERE name = 'put_back'")
+        if (int(row[0]) if row else 0) == put_back:
+            return False
+        with write(self._connection, self.path) as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('put_back', ?)", (str(put_back),))
+            db.execute("UPDATE meta SET value = '0' WHERE name = 'settled_through'")
+        return True
+
     def note_minute(self, minute: int, backlog: tuple[int, int, float | None], acknowledged: int, failed: int) -> None:
         """Keep the row of one minute. `backlog` is (batches, bytes, oldest window end) at its end."""
         with write(self._connection, self.path) as db:
@@ -300,16 +269,19 @@ class Delivery(DeliveryReader):
 
     def forget(self, before: float, below_batch: int) -> None:
         """Delete history from before `before` (Unix seconds), and states of batches under `below_batch` that old."""
-        with write(self._connection, self.path) as db:
-            db.execute(
-                "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? LIMIT 1000)",
-                (before,),
-            )
-            db.execute("DELETE FROM minutes WHERE minute < ?", (before,))
-            db.execute(
+        old = (
+            ("DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE started_at < ? LIMIT 1000)", (before,)),
+            (
                 "DELETE FROM states WHERE batch IN (SELECT batch FROM states WHERE batch < ? AND at < ? LIMIT 1000)",
                 (below_batch, before),
-            )
+            ),
+            ("DELETE FROM minutes WHERE minute < ?", (before,)),
+        )
+        for statement, values in old:
+            deleted = 1000
+            while deleted == 1000:  # a transaction for each thousand, so that an operator's command gets its turn
+                with write(self._connection, self.path) as db:
+                    deleted = db.execute(statement, values).rowcount
 
     def hold(self, ids: Sequence[int], at: float, who: str) -> int:
         """Keep unsent batches back until they are released. Returns how many there were."""
@@ -345,6 +317,22 @@ class Delivery(DeliveryReader):
             self._note_change(db, at, who, command, ids, changed)
             return changed
 
+    def give_up(self, ids: Sequence[int], at: float, who: str) -> int:
+        """Make dead batches expired, by decision of `who`. Returns how many there were.
+
+        The instant at which they came to their end stays; the one of the decision is in `changes`.
+        """
+        with write(self._connection, self.path) as db:
+            before = db.total_changes
+            db.executemany(
+                "UPDATE states SET state = 'expired', reason = ? || coalesce('; was dead: ' || reason, '')"
+                " WHERE batch = ? AND state = 'dead'",
+                [(f"dropped by {who}", each) for each in ids],
+            )
+            changed = db.total_changes - before
+            self._note_change(db, at, who, "dead drop", ids, changed)
+            return changed
+
     @staticmethod
     def _note_change(
         db: sqlite3.Connection, at: float, who: str, command: str, ids: Sequence[int], changed: int
@@ -359,3 +347,23 @@ class Delivery(DeliveryReader):
 def rotten(batch: Batch) -> Settled:
     """The end of a batch whose payload lost its hash: kept and listed, never sent."""
     return Settled(State.DEAD, f"payload of batch {batch.id} no longer has its hash")
+
+
+def set_aside_if_damaged(directory: Path, destination: str, at: float) -> Path | None:
+    """Set a damaged delivery file aside, for its shipper: what is held goes again under the same keys.
+
+    Returns where it is now, None if it is whole as far as CHECK_S shows. Raises SpoolBusy, SpoolUnusable or OSError.
+    """
+    path = directory / file_name(destination)
+    if not path.exists():
+        return None
+    try:
+        refuse_broken_header(path)
+        connection = open_writer(path, BUSY_S)
+        try:
+            look_for_damage(connection, path, CHECK_S)
+        finally:
+            connection.close()
+    except SpoolDamaged:
+        return set_aside(path, at)
+    return None

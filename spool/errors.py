@@ -29,6 +29,10 @@ class SpoolUnusable(HoldfastError):
     exit_code = 2
 
 
+class SpoolTaken(SpoolUnusable):
+    """Another process is what this one wanted to be in this spool: its collector, the shipper of a destination."""
+
+
 class SpoolDamaged(SpoolUnusable):
     """SQLite says the file is corrupt. The collector sets it aside; everybody else waits for that."""
 

@@ -9,13 +9,15 @@ first, so that the deletion has room for its own log.
 Does not promise that one call is enough, nor that every acknowledged batch goes before any unsent one: behind a
 long backlog it finds them page by page, in successive calls.
 
-What the folder takes is the size of all files in it, whoever put them there, with two exceptions. Free
+What the folder takes is the size of all files in it, whoever put them there, with these exceptions. A damaged
+spool that was set aside does not count while rows are saved from it, and is the first to go afterwards. Free
 pages within spool.db are not counted: the next commit takes those first. Of the WAL no more than
 WAL_LIMIT_BYTES count: a reader that was stopped in the middle can pin any amount, and no eviction makes it
-less.
+less. The same holds for the WALs of the delivery files, of which nothing counts.
 """
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +25,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from spool.batch import State
+from spool.aside import files_of, remove_salvaged, unsalvaged
+from spool.batch import State, batch_key
 from spool.connection import FILE, WAL_LIMIT_BYTES
 from spool.delivery import DeliveryReader
 from spool.errors import HoldfastError, SpoolBusy
@@ -104,20 +107,31 @@ class Evictor:
         try:
             return self._run(now)
         except SpoolBusy:
-            if not self._ballast.exists() or _free_bytes(self._directory) >= BALLAST_BYTES:
+            if not self.free_ballast():
                 raise
-            self._ballast.unlink()
             return self._run(now)
+
+    def free_ballast(self) -> bool:
+        """Give the ballast's room to whoever was refused, if the disk is full; made again when there is room."""
+        try:
+            if _free_bytes(self._directory) >= BALLAST_BYTES:
+                return False
+            self._ballast.unlink()
+        except OSError:  # there is none, or the file system takes no changes at all
+            return False
+        return True
 
     def _run(self, now: float) -> Evicted:
         with SpoolReader(self._directory) as reader:
-            newest = _newest(reader)
+            newest = newest_of(reader)
             if newest is None:
                 return Evicted({}, 0, 0, 0, 0, more=False)
             space = self._space()
             if max(shortages(newest, self._limits, space)) > 0:
                 self._writer.checkpoint()  # what the WAL takes comes back without a loss
                 space = self._space()
+                while max(shortages(newest, self._limits, space)) > 0 and remove_salvaged(self._directory):
+                    space = self._space()
             held = self._held(reader, newest, max(shortages(newest, self._limits, space)))
         evictions = plan(held, newest, self._limits, space, MOST, MOST_BYTES)
         for first in range(0, len(evictions), CHUNK):
@@ -137,48 +151,24 @@ class Evictor:
 
     def _held(self, reader: SpoolReader, newest: Newest, short_bytes: float) -> list[Held]:
         """Up to LOOK batches: the oldest page, then from where the last look broke off, until they suffice."""
-        held: list[Held] = []
+        found: list[Held] = []
         sent_bytes = 0
         after = 0
         with ExitStack() as stack:
-            deliveries = [self._delivery(stack, name, reader.spool_id) for name in self._destinations]
+            deliveries = deliveries_of(stack, self._directory, self._destinations, reader.spool_id)
             while headers := reader.headers_after(after):
-                page = list(self._with_states(headers, deliveries))
-                held += page
+                page = held(headers, deliveries)
+                found += page
                 sent_bytes += sum(each.payload_bytes for each in page if each.standing is Standing.ACKNOWLEDGED)
                 if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
                     break
-                if len(held) >= LOOK:
+                if len(found) >= LOOK:
                     # Where room is made of acknowledged ones there may be more of them: look there again.
                     self._look_after = after if sent_bytes and short_bytes > 0 else page[-1].id
-                    return held
+                    return found
                 after = max(page[-1].id, self._look_after)
         self._look_after = 0
-        return held
-
-    def _delivery(self, stack: ExitStack, name: str, spool_id: str) -> DeliveryReader | None:
-        """The delivery file of a destination; None (all is unsent) if it is not there, not readable, not ours."""
-        try:
-            delivery = stack.enter_context(DeliveryReader(self._directory, name, BUSY_S))
-            return delivery if delivery.spool_id() == spool_id else None
-        except HoldfastError:
-            return None
-
-    def _with_states(self, headers: Sequence[Header], deliveries: Sequence[DeliveryReader | None]) -> Iterator[Held]:
-        known = [_states(each, headers[0].id, headers[-1].id) for each in deliveries]
-        for header in headers:
-            states = [each.get(header.id, State.UNSENT) for each in known]
-            stands, unsent_at = standing(dict(zip(self._destinations, states, strict=True)))
-            yield Held(
-                header.id,
-                header.window_start,
-                header.window_end,
-                header.window_seq,
-                header.points,
-                header.payload_bytes,
-                stands,
-                unsent_at,
-            )
+        return found
 
     def _tidy(self, newest: Newest) -> Space:
         """Give back room that is not needed, make the ballast again, forget old history."""
@@ -207,25 +197,70 @@ class Evictor:
 
     def _space(self) -> Space:
         live_bytes, reusable_bytes = self._writer.pages_bytes()
+        being_saved = {each.name for aside in unsalvaged(self._directory) for each in files_of(aside)}
         others_bytes = sum(
             min(size, WAL_LIMIT_BYTES) if name == f"{FILE}-wal" else size
             for name, size in _sizes(self._directory)
-            if name != FILE
+            if name != FILE and name not in being_saved and not re.fullmatch(r"delivery-.*\.db-(wal|shm)", name)
         )
         return Space(live_bytes + others_bytes, reusable_bytes, _free_bytes(self._directory))
 
 
-def _newest(reader: SpoolReader) -> Newest | None:
-    headers = reader.headers_before(None, 50)
-    if not headers:
+Deliveries = Mapping[str, DeliveryReader | None]
+
+
+def deliveries_of(stack: ExitStack, directory: Path, destinations: Sequence[str], spool_id: str) -> Deliveries:
+    """The delivery files by destination, for `stack` to close.
+
+    None (all is unsent) for one that is not there, not readable or not this spool's.
+    """
+    return {name: _delivery(stack, directory, name, spool_id) for name in destinations}
+
+
+def _delivery(stack: ExitStack, directory: Path, name: str, spool_id: str) -> DeliveryReader | None:
+    try:
+        delivery = stack.enter_context(DeliveryReader(directory, name, BUSY_S))
+        return delivery if delivery.spool_id() == spool_id else None
+    except HoldfastError:
         return None
-    seq = headers[0].window_seq
-    return Newest(
-        seq=seq,
-        end=headers[0].window_end,
-        interval_s=usual_length_s([each.window_end - each.window_start for each in headers]),
-        payload_bytes=sum(each.payload_bytes for each in headers if each.window_seq == seq),
-    )
+
+
+def held(headers: Sequence[Header], deliveries: Deliveries) -> list[Held]:
+    """The batches `headers` (one or more, by id) with what their states at all destinations come to."""
+    known = {name: _states(each, headers[0].id, headers[-1].id) for name, each in deliveries.items()}
+    found = []
+    for header in headers:
+        stands, unsent_at = standing({name: states.get(header.id, State.UNSENT) for name, states in known.items()})
+        found.append(
+            Held(
+                header.id,
+                header.window_start,
+                header.window_end,
+                header.window_seq,
+                header.points,
+                header.payload_bytes,
+                stands,
+                unsent_at,
+            )
+        )
+    return found
+
+
+def newest_of(reader: SpoolReader) -> Newest | None:
+    """The newest window that this spool committed itself: an imported batch has labels of another time."""
+    before: int | None = None
+    while page := reader.headers_before(before, 50):
+        own = [each for each in page if each.key == batch_key(reader.spool_id, each.id)]
+        if own:
+            seq = own[0].window_seq
+            return Newest(
+                seq=seq,
+                end=own[0].window_end,
+                interval_s=usual_length_s([each.window_end - each.window_start for each in own]),
+                payload_bytes=sum(each.payload_bytes for each in own if each.window_seq == seq),
+            )
+        before = page[-1].id
+    return None
 
 
 def _states(delivery: DeliveryReader | None, first: int, last: int) -> Mapping[int, State]:

@@ -87,7 +87,8 @@ class Destination:
     """How delivery to one destination stands. Instants are Unix seconds, None where there was none yet.
 
     `waiting_since` is when the oldest unsent batch began to wait: the end of its window, or the instant at which
-    an operator made it unsent again. `problem` says why the delivery file could not be read. `backlog_minutes` are
+    an operator made it unsent again. `first_unsent_window` and `last_unsent_window` are numbers of windows; in between
+    some may have been delivered. `problem` says why the delivery file could not be read. `backlog_minutes` are
     the unsent batches of the last hour, one number per minute, oldest first.
     """
 
@@ -98,6 +99,8 @@ class Destination:
     unsent_points: int = 0
     unsent_bytes: int = 0
     oldest_unsent_end: float | None = None
+    first_unsent_window: int | None = None
+    last_unsent_window: int | None = None
     waiting_since: float | None = None
     drained_per_s: float = 0.0
     acknowledged: int = 0
@@ -183,6 +186,11 @@ def _starting(facts: Facts) -> bool:
     return started is not None and facts.at - started <= max(GRACE_S, 2 * facts.intake.interval_s)
 
 
+def _from_before(beat: Beat | None, facts: Facts) -> bool:
+    """Whether everything has just been started, and this is what lay there from before that."""
+    return _starting(facts) and (beat is None or beat.at < (facts.intake.started_at or 0.0))
+
+
 def _collection(facts: Facts) -> Iterator[Finding]:
     intake = facts.intake
     yield from _silence(facts, "collector")
@@ -207,14 +215,16 @@ def _collection(facts: Facts) -> Iterator[Finding]:
 
 def _checkin(facts: Facts) -> Iterator[Finding]:
     beat = facts.beats.get("checkin")
-    if beat is not None and facts.at - beat.at > VERY_SILENT_S:
+    if beat is None or _from_before(beat, facts):
+        return
+    if facts.at - beat.at > VERY_SILENT_S:
         yield State.DEGRADED, f"checkin has been silent for {span(facts.at - beat.at)}: the server is not told"
 
 
 def _silence(facts: Facts, who: str) -> Iterator[Finding]:
     beat = facts.beats.get(who)
-    if _starting(facts) and (beat is None or beat.at < (facts.intake.started_at or 0.0)):
-        return  # what lies there is from before the host or its supervisor was started
+    if _from_before(beat, facts):
+        return
     if beat is None:
         yield State.FAIL, f"{who} has left no heartbeat: is it running?"
         return

@@ -2,6 +2,7 @@
 
 `main` is spool.db with its tables and views. Each table of the delivery files (attempts, states, minutes, condition,
 changes) is a temporary view over all destinations with a column `destination` in front, empty if there is none yet.
+In `changes` are those made to spool.db, too, with no destination.
 
 Promises: a statement can only read. The files are opened `mode=ro`, and an authorizer refuses everything but SELECT,
 also ATTACH, which could make a file. Rows are in memory before the caller sees the first: nothing stays open while
@@ -85,6 +86,8 @@ def _join(connection: sqlite3.Connection, path: Path, directory: Path, destinati
         for view, columns in _columns().items():
             names = ", ".join(columns)
             arms = [f"SELECT NULL AS destination, {', '.join(f'NULL AS {each}' for each in columns)} WHERE 0"]
+            if view == "changes":  # those of the spool itself belong to no destination
+                arms.append(f"SELECT NULL, {names} FROM main.changes")
             arms += [
                 f"SELECT {_quoted(name)}, {names} FROM delivery_{number}.{view}"
                 for number, name in enumerate(destinations)

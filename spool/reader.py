@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from spool.batch import Batch
-from spool.connection import FILE, attach, open_reader, translated
+from spool.connection import FILE, attach, inode, look_for_damage, open_reader, translated
 from spool.delivery import file_name
-from spool.errors import UnknownBatch
+from spool.errors import SpoolMissing, UnknownBatch
 from spool.schema import SPOOL_STEPS, check
 
 PAGE = 500
@@ -37,12 +37,16 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Unsent batches of one destination: how many, their points, their payload bytes, the oldest window's end."""
+    """Unsent batches of one destination: how many, their points, their payload bytes, the oldest window's end, and
+    the numbers of the first and the last window that have one.
+    """
 
     batches: int
     points: int
     payload_bytes: int
     oldest_end: float | None
+    first_window: int | None
+    last_window: int | None
 
 
 _UNSENT = (
@@ -65,14 +69,13 @@ class SpoolReader:
         `backlog` and `unsent_*` need the `destination` whose view they give.
         """
         self.path = directory / FILE
+        self._inode = inode(self.path)  # before it is opened: it may be set aside at any moment
         self._connection = open_reader(self.path)
         try:
             check(self._connection, self.path, SPOOL_STEPS)
             if destination is not None:
                 attach(self._connection, directory / file_name(destination), "delivery")
-            self._inode = self.path.stat().st_ino
-            meta = dict(self._rows("SELECT name, value FROM meta"))
-            self.spool_id, self.host = str(meta["spool_id"]), str(meta["host"])
+            self.spool_id, self.host = self._meta("spool_id"), self._meta("host")
         except BaseException:
             self._connection.close()
             raise
@@ -89,10 +92,13 @@ class SpoolReader:
 
     def replaced(self) -> bool:
         """Whether the path now names another file: the collector set a damaged one aside. Open anew then."""
-        try:
-            return self.path.stat().st_ino != self._inode
-        except OSError:
-            return True
+        return inode(self.path) != self._inode
+
+    def _meta(self, name: str) -> str:
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", (name,))
+        if not rows:  # between the first two transactions of its life
+            raise SpoolMissing(f"{self.path}: is not set up yet. The collector does that when it starts.")
+        return str(rows[0][0])
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         with translated(self.path):
@@ -156,19 +162,43 @@ class SpoolReader:
             raise self._unknown(batch_id)
         return Batch(*rows[0])
 
+    def holds(self, key: str) -> bool:
+        """Whether a batch with this key is held."""
+        return bool(self._rows("SELECT 1 FROM batches WHERE key = ?", (key,)))
+
+    def last_batch(self) -> int:
+        """The highest id that a batch of this spool ever had; 0 if there was none."""
+        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
+        return int(rows[0][0]) if rows else 0
+
+    def has_key(self, key: str) -> bool:
+        """Whether a batch of that key is held."""
+        return bool(self._rows("SELECT 1 FROM batches WHERE key = ?", (key,)))
+
+    def look_for_damage(self, within_s: float) -> bool:
+        """SQLite's quick check for at most `within_s`; False if that was too short. Raises SpoolDamaged."""
+        return look_for_damage(self._connection, self.path, within_s)
+
+    def put_back(self) -> int:
+        """How often batches with lower ids came back from a damaged file: a number that changes when they do."""
+        rows = self._rows("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'put_back'")
+        return int(rows[0][0]) if rows else 0
+
     def extent(self) -> dict[str, Any]:
-        """How much is held: `batches`, `points`, `payload_bytes`, `first_id`, `last_id`, `first_end`, `last_end`."""
+        """How much is held: `batches`, `points`, `payload_bytes`, `first_id`, `last_id`, `first_end`, `last_end`,
+        `first_window`, `last_window`.
+        """
         return self._dicts(
             "SELECT count(*) AS batches, ifnull(sum(points), 0) AS points, ifnull(sum(length(payload)), 0) AS"
             " payload_bytes, min(id) AS first_id, max(id) AS last_id, min(window_end) AS first_end,"
-            " max(window_end) AS last_end FROM batches"
+            " max(window_end) AS last_end, min(window_seq) AS first_window, max(window_seq) AS last_window FROM batches"
         )[0]
 
     def backlog(self) -> Backlog:
         """What the destination that this reader was opened beside has not settled yet."""
         row = self._rows(
-            "SELECT count(*), ifnull(sum(points), 0), ifnull(sum(length(payload)), 0), min(window_end)"
-            f" FROM batches b WHERE {_UNSENT}"
+            "SELECT count(*), ifnull(sum(points), 0), ifnull(sum(length(payload)), 0), min(window_end),"
+            f" min(window_seq), max(window_seq) FROM batches b WHERE {_UNSENT}"
         )[0]
         return Backlog(*row)
 
@@ -190,12 +220,23 @@ class SpoolReader:
         rows = self._rows(f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} ORDER BY id LIMIT ?", (limit,))
         return [Header(*row) for row in rows]
 
-    def unsent_newest(self) -> list[Header]:
-        """Those batches of the newest window that are unsent, oldest id first; usually one or none."""
+    def unsent_through(self, batch_id: int) -> int:
+        """How many batches with ids up to `batch_id` are unsent at that destination."""
+        return int(self._rows(f"SELECT count(*) FROM batches b WHERE {_UNSENT} AND b.id <= ?", (batch_id,))[0][0])
+
+    def settled_counts(self) -> dict[str, int]:
+        """How many of the batches held here are in each state at that destination, unsent left out."""
+        return dict(
+            self._rows("SELECT s.state, count(*) FROM delivery.states s JOIN batches b ON b.id = s.batch GROUP BY 1")
+        )
+
+    def unsent_newest(self, windows: int = 1) -> list[Header]:
+        """Those batches of the newest `windows` windows that are unsent, oldest id first; usually one or none."""
         rows = self._rows(
-            f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} AND window_seq ="
-            " (SELECT window_seq FROM batches ORDER BY id DESC LIMIT 1) AND id > (SELECT max(id) - 1000 FROM batches)"
-            " ORDER BY id"
+            f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} AND window_seq >"
+            " (SELECT window_seq FROM batches ORDER BY id DESC LIMIT 1) - ?"
+            " AND id > (SELECT max(id) - 1000 FROM batches) ORDER BY id",
+            (windows,),
         )
         return [Header(*row) for row in rows]
 
@@ -226,13 +267,30 @@ class SpoolReader:
         """Rows of `losses` since `since`, newest first."""
         return self._dicts("SELECT * FROM losses WHERE at >= ? ORDER BY id DESC LIMIT ?", (since, limit))
 
+    def losses_of(self, batch_id: int) -> list[dict[str, Any]]:
+        """Rows of `losses` whose range has this batch, newest first."""
+        return self._dicts(
+            "SELECT * FROM losses WHERE ? BETWEEN first_batch AND last_batch ORDER BY id DESC", (batch_id,)
+        )
+
+    def last_id(self) -> int:
+        """The highest id that a batch of this spool has had, held or not; 0 before the first."""
+        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'batches'")
+        return int(rows[0][0]) if rows else 0
+
+    def changes(self, limit: int = PAGE) -> list[dict[str, Any]]:
+        """What operators had the collector change in the spool, newest first."""
+        return self._dicts("SELECT * FROM changes ORDER BY id DESC LIMIT ?", (limit,))
+
     def lost(self, since: float, with_dead: bool = True) -> dict[str, Any]:
         """Losses since `since` added up: `rows`, `batches`, `points`, and `last_at` (None: there were none).
 
-        Without `with_dead`, those are left out that had been dead or expired before (`age_dead`, `size_dead` ...).
+        Without `with_dead`, those are left out that had been dead or expired before (`age_dead`, `pruned by ann
+        (dead)` ...).
         """
         return self._dicts(
             "SELECT count(*) AS rows, ifnull(sum(batches), 0) AS batches, ifnull(sum(points), 0) AS points,"
-            " max(at) AS last_at FROM losses WHERE at >= ? AND (? OR reason NOT LIKE '%\\_dead' ESCAPE '\\')",
+            " max(at) AS last_at FROM losses WHERE at >= ? AND (? OR (reason NOT LIKE '%\\_dead' ESCAPE '\\'"
+            " AND reason NOT LIKE '%(dead)'))",
             (since, with_dead),
         )[0]

@@ -7,7 +7,7 @@ Promises: `plans` changes nothing. `apply` works in chunks, each one short trans
 Not promised: that a destination still wants the data; `too_old` says what it will not take.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,14 +96,26 @@ def between(spool: SpoolReader, since: float, until: float) -> list[Header]:
     return found
 
 
-def apply(directory: Path, spool_id: str, plan: Plan, of: Collection[State], at: float, who: str, command: str) -> int:
-    """Make the batches of `plan` unsent. Returns how many there were still to change.
+def apply(
+    directory: Path,
+    spool_id: str,
+    plan: Plan,
+    of: Collection[State],
+    at: float,
+    who: str,
+    told: Callable[[int], None],
+) -> int:
+    """Make the batches of `plan` unsent. Returns how many there were still to change; `told` hears of each chunk.
 
     Raises SpoolBusy if the shipper holds its file for longer than 5 s; chunks done before stay done.
     """
     delivery = Delivery.open(directory, plan.destination, spool_id)
     try:
-        return sum(delivery.make_unsent(chunk, at, who, command, of) for chunk in chunks(plan.ids, CHUNK))
+        changed = 0
+        for chunk in chunks(plan.ids, CHUNK):
+            changed += delivery.make_unsent(chunk, at, who, "replay", of)
+            told(len(chunk))
+        return changed
     finally:
         delivery.close()
 

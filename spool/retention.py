@@ -16,8 +16,10 @@ new `interval_s` only the second, and only one way: too old. A batch labelled la
 ages: a host that was switched off for a month still sends what it had.
 
 Disk reserve. When the disk has less free than the reserve, acknowledged and dead batches go until the
-shortage is made up. Unsent ones go only as far as the next window needs their room: the spool stops
-growing, but does not hand its data over to whoever fills the disk.
+shortage is made up. Unsent ones go only from a spool that takes more than ALLOWANCE_BYTES, or where the disk
+is at its very end (LEAST_RESERVE_BYTES), the last MiB never, and only as far as the next window needs their
+room: the spool stops growing, but does not hand its data over to whoever fills the disk, and a host that never
+had so much free as the reserve still keeps what an outage leaves unsent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +39,9 @@ ROW_BYTES = 200
 NEXT_WINDOW_BYTES = 1_048_576
 """Room that the next window is given on a full disk, unless the newest one needed more than half of it."""
 
+
+ALLOWANCE_BYTES = 32 * 1_048_576
+"""What the folder may always take, below the reserve too: days of windows of the usual size."""
 
 LEAST_RESERVE_BYTES = 8 * 1_048_576
 """A reserve that holds whatever is configured: SQLite's log grows to 4 MiB before it is moved into the file, and
@@ -75,6 +80,15 @@ class Held:
     payload_bytes: int
     standing: Standing
     unsent_at: tuple[str, ...] = ()
+
+
+class Aged(Protocol):
+    """What an age is judged by: a batch's window, by its number and by its label."""
+
+    @property
+    def window_seq(self) -> int: ...
+    @property
+    def window_end(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +130,7 @@ class Eviction:
     """A batch that goes, and why."""
 
     held: Held
-    reason: Reason
+    reason: str
 
     @property
     def is_loss(self) -> bool:
@@ -128,7 +142,7 @@ class Eviction:
 class Loss:
     """One row of `losses`: a run of batches with neighbouring ids, one reason, the same destinations."""
 
-    reason: Reason
+    reason: str
     first_batch: int
     last_batch: int
     first_window: int
@@ -157,7 +171,7 @@ def usual_length_s(lengths_s: Sequence[float]) -> float:
     return median(lengths_s) if lengths_s else 0.0
 
 
-def age_s(batch: Held, newest: Newest) -> float:
+def age_s(batch: Aged, newest: Newest) -> float:
     """How old a batch is; the docstring of the module says how, and why so."""
     counted_s = max(0, newest.seq - batch.window_seq) * newest.interval_s
     labelled_s = newest.end - batch.window_end
@@ -188,11 +202,12 @@ def plan(
     """Which of `held` go now, in the order in which they go; no more once `most` or `most_bytes` are reached."""
     order = sorted((each for each in held if each.window_seq != newest.seq), key=lambda each: (each.standing, each.id))
     aged = {each.id: reason for each in order if (reason := _by_age(each, newest, limits))}
+    total_bytes = sum(_size_bytes(each) for each in order)
     making_room = sum(_size_bytes(each) for each in order if each.id in aged)
     chosen: list[Eviction] = []
     freed = 0
     for each in order:
-        reason = aged.get(each.id) or _for_room(each, making_room, newest, limits, space)
+        reason = aged.get(each.id) or _for_room(each, making_room, total_bytes - making_room, newest, limits, space)
         if reason is None:
             continue
         if len(chosen) >= most or freed >= most_bytes:
@@ -247,16 +262,25 @@ def _by_age(batch: Held, newest: Newest, limits: Limits) -> Reason | None:
     return reason if age_s(batch, newest) > limit_s else None
 
 
-def _for_room(batch: Held, making_room: int, newest: Newest, limits: Limits, space: Space) -> Reason | None:
-    """Why `batch` must go although `making_room` bytes go already, or None."""
+def _for_room(
+    batch: Held, making_room: int, staying: int, newest: Newest, limits: Limits, space: Space
+) -> Reason | None:
+    """Why `batch` must go although `making_room` bytes go already and `staying` are left, or None."""
     too_many, too_few = shortages(newest, limits, space)
     dead = batch.standing is Standing.DEAD
     if making_room < too_many:
         return Reason.SIZE_DEAD if dead else Reason.SIZE
-    has_room = space.reusable_bytes + making_room >= next_window_bytes(newest)
-    if making_room >= too_few or (batch.standing is Standing.UNSENT and has_room):
+    if making_room >= too_few or (batch.standing is Standing.UNSENT and _may_stay(making_room, staying, newest, space)):
         return None
     return Reason.DISK_RESERVE_DEAD if dead else Reason.DISK_RESERVE
+
+
+def _may_stay(making_room: int, staying: int, newest: Newest, space: Space) -> bool:
+    """Whether the spool may keep its unsent batches although the disk is short."""
+    enough = space.reusable_bytes + making_room >= next_window_bytes(newest)
+    if enough or staying <= NEXT_WINDOW_BYTES:  # the last MiB would not make the difference to a full disk
+        return True
+    return space.free_bytes >= LEAST_RESERVE_BYTES and space.used_bytes - making_room <= ALLOWANCE_BYTES
 
 
 def _size_bytes(batch: Held) -> int:

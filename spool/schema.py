@@ -90,6 +90,20 @@ SPOOL_STEPS: Sequence[Sequence[str]] = (
         WHERE s.type IN ('integer', 'real')
         """,
     ),
+    (
+        """
+        CREATE TABLE changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            who TEXT NOT NULL,
+            command TEXT NOT NULL,
+            batches INTEGER NOT NULL,
+            first_batch INTEGER,
+            last_batch INTEGER,
+            ids TEXT NOT NULL
+        ) STRICT
+        """,
+    ),
 )
 
 DELIVERY_STEPS: Sequence[Sequence[str]] = (

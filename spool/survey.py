@@ -137,6 +137,8 @@ def _all_unsent(spool: SpoolReader, name: str, configured: bool, problem: str | 
         unsent_points=held["points"],
         unsent_bytes=held["payload_bytes"],
         oldest_unsent_end=held["first_end"],
+        first_unsent_window=held["first_window"],
+        last_unsent_window=held["last_window"],
         waiting_since=held["first_end"],
     )
 
@@ -153,6 +155,8 @@ def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: 
         unsent_points=backlog.points,
         unsent_bytes=backlog.payload_bytes,
         oldest_unsent_end=backlog.oldest_end,
+        first_unsent_window=backlog.first_window,
+        last_unsent_window=backlog.last_window,
         waiting_since=waiting_since,
         drained_per_s=_drained_per_s([each for each in minutes if each["minute"] >= now - RECENT_S]),
         acknowledged=counts.get("acknowledged", 0),

@@ -43,6 +43,14 @@ def instant(text: str, now: float, zone: tzinfo | None = None) -> float:
         raise ValueError(f"{text!r}: allowed is {ALLOWED}") from None
 
 
+def length_s(text: str) -> float:
+    """The seconds of a length of time: 90s, 10m, 1h30m, 7 days. Raises ValueError that says what is allowed."""
+    length = _LENGTH.fullmatch(" ".join(text.strip().lower().split()))
+    if length is None or length["sign"] or length["ago"]:
+        raise ValueError(f"{text!r}: allowed is a length of time: 90s, 10m, 1h30m, 7d")
+    return _seconds(length["pieces"])
+
+
 def _finite(seconds: float) -> float:
     datetime.fromtimestamp(seconds)  # raises for what no calendar holds, NaN and infinity too
     return seconds

@@ -9,12 +9,27 @@ Not promised: use from two threads at once, or by two processes: `open` takes a 
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from spool.aside import set_aside
 from spool.batch import Batch, Window, encode, split
-from spool.connection import FILE, lock, make_directory, open_writer, translated, write
+from spool.connection import (
+    FILE,
+    inode,
+    lock,
+    look_for_damage,
+    make_directory,
+    open_reader,
+    open_writer,
+    translated,
+    write,
+)
+from spool.errors import HoldfastError, SpoolDamaged, SpoolMissing
+from spool.ledger import ranges
 from spool.retention import Loss
 from spool.schema import SPOOL_STEPS, migrate
 
@@ -22,14 +37,52 @@ BUSY_S = 1.0
 """How long a commit waits for a lock that by rights nobody holds; then the window stays in memory."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator's wish, for the row of `changes` that tells of it."""
+
+    who: str
+    command: str
+
+
+CHECK_S = 0.5
+"""How long a file is looked at after an unclean stop, before reception begins: about 1 GiB from memory."""
+
+
+NUMBERS = ("spool_id", "last_batch", "last_window")
+
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """What a new file takes over from one that is gone: its identity, and the highest numbers that were ever used."""
+
+    spool_id: str | None = None
+    last_batch: int = 0
+    last_window: int = 0
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """On a whole file our own SQL fails only for what connection.py knows; anything else is damage."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise  # a bug here
+    except sqlite3.DatabaseError as error:
+        raise SpoolDamaged(f"{path}: {error}. The collector sets a damaged spool aside.") from error
+
+
 class SpoolWriter:
     """An open spool.db, held by this process alone."""
 
-    def __init__(self, directory: Path, host: str, connection: sqlite3.Connection, held: IO[str]) -> None:
+    def __init__(
+        self, directory: Path, host: str, connection: sqlite3.Connection, held: IO[str], heir: Heir | None = None
+    ) -> None:
         self.directory, self.host = directory, host
         self.path = directory / FILE
         self._connection, self._lock = connection, held
-        self.spool_id = self._identity()
+        self.spool_id = self._identity(heir or Heir())
+        self._inode = inode(self.path)
 
     @classmethod
     def open(cls, directory: Path, host: str) -> "SpoolWriter":
@@ -40,20 +93,44 @@ class SpoolWriter:
         make_directory(directory)
         held = lock(directory, "collector")
         try:
-            connection = open_writer(directory / FILE, BUSY_S)
-            try:
-                migrate(connection, directory / FILE, SPOOL_STEPS)
-                return cls(directory, host, connection, held)
-            except BaseException:
-                connection.close()
-                raise
+            return cls.locked(directory, host, held)
         except BaseException:
             held.close()
             raise
 
-    def _identity(self) -> str:
+    @classmethod
+    def locked(cls, directory: Path, host: str, held: IO[str], heir: Heir | None = None) -> "SpoolWriter":
+        """The same for who has the collector's lock; the lock stays with the caller until this returns.
+
+        A new file goes on where `heir` says. One that was not closed cleanly is looked at for CHECK_S first.
+        """
+        path = directory / FILE
+        unclean = _size_bytes(Path(f"{path}-wal")) > 0
+        if unclean and path.is_file():
+            # Read only: a writer's connection would move the WAL into the file when it is closed, damage and all.
+            reader = open_reader(path)
+            try:
+                look_for_damage(reader, path, CHECK_S)
+            finally:
+                reader.close()
+        connection = open_writer(path, BUSY_S)
+        try:
+            migrate(connection, path, SPOOL_STEPS)
+            with _whole(path):
+                return cls(directory, host, connection, held, heir)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _identity(self, heir: Heir) -> str:
         with write(self._connection, self.path) as db:
-            db.execute("INSERT OR IGNORE INTO meta VALUES ('spool_id', ?)", (secrets.token_hex(8),))
+            named = db.execute("SELECT 1 FROM meta WHERE name = 'spool_id'").fetchone()
+            if not named and db.execute("SELECT 1 FROM batches").fetchone():
+                raise SpoolDamaged(f"{self.path}: has batches and does not say which spool it is.")
+            spool_id = heir.spool_id or secrets.token_hex(8)
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('spool_id', ?)", (spool_id,))
+            if heir.last_batch:
+                raise_ids(db, heir.last_batch)
             db.execute("INSERT OR REPLACE INTO meta VALUES ('host', ?)", (self.host,))
             return str(db.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0])
 
@@ -62,23 +139,35 @@ class SpoolWriter:
         query = (
             "SELECT max(ifnull((SELECT max(seq) FROM windows), 0), ifnull((SELECT max(last_window) FROM losses), 0))"
         )
-        with translated(self.path):
+        with _whole(self.path), translated(self.path):
             return int(self._connection.execute(query).fetchone()[0]) + 1
+
+    def last_batch(self) -> int:
+        """The highest id that a batch of this spool ever had; 0 if there was none."""
+        # AUTOINCREMENT keeps it, so an id is known before its row is there.
+        with _whole(self.path), translated(self.path):
+            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
+        return int(row[0]) if row else 0
+
+    def numbers(self) -> dict[str, int | str]:
+        """What a file that takes this one's place must know, by NUMBERS; kept in the collector's heartbeat."""
+        found = (self.spool_id, self.last_batch(), self.next_window_seq() - 1)
+        return dict(zip(NUMBERS, found, strict=True))
 
     def commit(self, window: Window, committed_at: float) -> list[Batch]:
         """Encode `window` into batches and store them with its `windows` row in one transaction.
 
-        Returns the batches, oldest id first. Raises SpoolBusy (lock, full disk, I/O error) with nothing written.
+        Returns the batches, oldest id first. Raises SpoolBusy (lock, full disk, I/O error) with nothing written, and
+        SpoolMissing if somebody has removed or replaced the file: what is written into it then, nobody will ever read.
         """
-        # AUTOINCREMENT keeps the highest id ever used, so an id is known before the row is there.
-        with translated(self.path):
-            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
-        first = (row[0] if row else 0) + 1
+        if self._inode != inode(self.path):
+            raise SpoolMissing(f"{self.path}: is no longer the file that was opened. Who removed it? Open it anew.")
+        first = self.last_batch() + 1
         batches = [
             encode(self.spool_id, number, self.host, window, points, committed_at)
             for number, points in enumerate(split(window.points), start=first)
         ]
-        with write(self._connection, self.path) as db:
+        with _whole(self.path), write(self._connection, self.path) as db:
             db.executemany(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -114,11 +203,11 @@ class SpoolWriter:
                 [(at, reason, w.seq, w.seq, w.start, w.end, len(w.points), w.lines) for w in windows],
             )
 
-    def evict(self, losses: Sequence[Loss], ids: Sequence[int], at: float) -> None:
+    def evict(self, losses: Sequence[Loss], ids: Sequence[int], at: float, asked: Asked | None = None) -> None:
         """Delete the batches `ids` and write the `losses` rows that tell of it, in one transaction.
 
         A window's lines are counted with its first batch. What to delete is decided in retention.py; evict.py calls
-        this in small chunks. Raises SpoolBusy with nothing changed.
+        this in small chunks. `asked` is who wanted it, if not the limits. Raises SpoolBusy with nothing changed.
         """
         with write(self._connection, self.path) as db:
             db.executemany(
@@ -147,6 +236,38 @@ class SpoolWriter:
                 ],
             )
             db.executemany("DELETE FROM batches WHERE id = ?", [(each,) for each in ids])
+            if asked is not None:
+                _note_change(db, at, asked, ids)
+
+    def adopt(self, batches: Sequence[Batch], at: float, asked: Asked) -> list[Batch]:
+        """Store batches that another spool committed: their keys, windows and bytes as they are, with ids of ours.
+
+        One transaction, as one window of this spool in which nothing was received: so ages count from `at`, and what
+        is held still adds up. A key that is here already is left out. Returns what was stored. Raises SpoolBusy.
+        """
+        seq = self.next_window_seq()
+        with write(self._connection, self.path) as db:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
+            new = {
+                each.key: each
+                for each in batches
+                if not db.execute("SELECT 1 FROM batches WHERE key = ?", (each.key,)).fetchone()
+            }
+            adopted = [
+                replace(each, id=number, window_seq=seq, committed_at=at)
+                for number, each in enumerate(new.values(), start=(row[0] if row else 0) + 1)
+            ]
+            if not adopted:
+                return []
+            db.executemany("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, adopted))
+            ids = [each.id for each in adopted]
+            db.execute(
+                "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '{}', 0, 0, 1)",
+                (seq, at, at, at, ids[0], ids[-1])
+                + (sum(each.points for each in adopted), max(each.series for each in adopted)),
+            )
+            _note_change(db, at, asked, ids)
+        return adopted
 
     def pages_bytes(self) -> tuple[int, int]:
         """Bytes of spool.db in use, and bytes in it that are free: the next commit takes those first."""
@@ -191,7 +312,54 @@ class SpoolWriter:
                     (before, newest),
                 )
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction on spool.db, for salvage.py. Raises SpoolBusy or SpoolDamaged with nothing written."""
+        with _whole(self.path), write(self._connection, self.path) as db:
+            yield db
+
+    def look_for_damage(self) -> bool:
+        """Look at the file for CHECK_S; False if that was too short to see all of it. Raises SpoolDamaged."""
+        reader = open_reader(self.path)  # what this connection has in its cache tells nothing of the disk
+        try:
+            return look_for_damage(reader, self.path, CHECK_S)
+        finally:
+            reader.close()
+
     def close(self) -> None:
-        """Close the file and give up the lock."""
+        """Close the file and give up the lock. It leaves no WAL, or an empty one: the sign of a clean stop."""
+        with suppress(HoldfastError, sqlite3.Error):
+            self.checkpoint()
         self._connection.close()
         self._lock.close()
+
+    def set_aside(self, at: float) -> Path:
+        """Give a damaged file up: close it as it is, rename it, give up the lock. Returns where it is now."""
+        self._connection.close()
+        try:
+            return set_aside(self.path, at)
+        finally:
+            self._lock.close()
+
+
+def raise_ids(db: sqlite3.Connection, last_batch: int) -> None:
+    """Let the ids of batches go on above `last_batch`."""
+    db.execute(
+        "INSERT INTO sqlite_sequence SELECT 'batches', 0 WHERE NOT EXISTS"
+        " (SELECT 1 FROM sqlite_sequence WHERE name = 'batches')"
+    )
+    db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'batches'", (last_batch,))
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _note_change(db: sqlite3.Connection, at: float, asked: Asked, ids: Sequence[int]) -> None:
+    db.execute(
+        "INSERT INTO changes (at, who, command, batches, first_batch, last_batch, ids) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (at, asked.who, asked.command, len(ids), min(ids), max(ids), ranges(ids)),
+    )

@@ -33,12 +33,17 @@ def commands(program: str) -> Iterator[tuple[str, click.Command]]:
     """Every command of a program with its full name, the group itself first."""
     module, _, name = PROGRAMS[program].partition(":")
     group: click.Group = getattr(import_module(module), name)
-    yield program, group
-    context = click.Context(group, info_name=program)
-    for each in group.list_commands(context):
-        command = group.get_command(context, each)
-        assert command is not None
-        yield f"{program} {each}", command
+    yield from _within(program, group)
+
+
+def _within(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for each in command.list_commands(context):
+            subcommand = command.get_command(context, each)
+            assert subcommand is not None
+            yield from _within(f"{name} {each}", subcommand)
 
 
 def help_text(name: str, command: click.Command) -> str:

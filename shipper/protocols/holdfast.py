@@ -12,13 +12,16 @@ greeting) acknowledges nothing.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
+from shipper.protocols.answer import json_object, status_and_words
+from shipper.protocols.traits import Traits
 from spool.batch import Batch
+
+TRAITS = Traits(proof="stored, as the receiver says key by key", again="is known by its key and stored once")
 
 
 def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
@@ -33,11 +36,12 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     return Request("POST", url, headers, b"".join(each.payload for each in batches))
 
 
-def judge(response: Response, keys: Sequence[str]) -> Verdict:
+def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
     """See the module's docstring. A key in two lists counts as what loses least: listed as stored wins."""
     if response.status != 200:
-        return Verdict(of_status(response.status), f"{response.status} {_said(response.body)}".strip())
-    answer = _object(response.body)
+        return Verdict(of_status(response.status), status_and_words(response))
+    keys = [each.key for each in batches]
+    answer = json_object(response.body)
     listed = {each for name in ("accepted", "duplicate") for each in _strings(answer.get(name))}
     acknowledged = frozenset(keys) & listed
     refused = {
@@ -51,15 +55,9 @@ def judge(response: Response, keys: Sequence[str]) -> Verdict:
     if not acknowledged and not refused:
         reason = "200 without any of our keys: is this a Holdfast receiver, or a portal in between?"
         return Verdict(Outcome.RETRY, reason)
+    if len(refused) == len(keys):
+        return Verdict(Outcome.DEAD, next(iter(refused.values())), refused=refused)
     return Verdict(Outcome.RETRY, "200 for a part of the batches", acknowledged, refused)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:
@@ -68,10 +66,3 @@ def _list(value: Any) -> list[Any]:
 
 def _strings(value: Any) -> list[str]:
     return [each for each in _list(value) if isinstance(each, str)]
-
-
-def _said(body: bytes) -> str:
-    """What the server said about an error, for the log: one printable line of at most 200 characters."""
-    said = _object(body).get("error")
-    text = said if isinstance(said, str) else body[:200].decode("utf-8", "replace")
-    return "".join(ch if ch.isprintable() else " " for ch in text)[:200].strip()

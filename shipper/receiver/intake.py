@@ -4,6 +4,8 @@
                   ------- ----
                   spool   id
 
+The key of a part of a batch (shipper/parts.py) says which of its points are in it: 9f3c...-8841/1-2500.
+
 The body is newline-delimited JSON as spool/batch.py writes it, plain or as gzip members one after the other.
 A line that is not a JSON object with a `key` spoils the whole body (`BodyError` names the line): what it was
 meant to be cannot be told to its sender. A document that has a key and something else wrong is refused alone.
@@ -16,6 +18,7 @@ promise anything about names or types of points: a server that must not lose dat
 import hashlib
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +33,9 @@ MAX_HOST_CHARS = 255
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 """Made once, not once per series as json.dumps would."""
+
+
+_KEY = re.compile(r"(?P<of>(?P<spool>[^/]+)-[0-9]{1,19})(/(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
 
 
 class BodyError(HoldfastError):
@@ -54,10 +60,13 @@ class Arrival:
     """A well-formed batch. `sha256` is over the bytes of its line without the newline, hexadecimal.
 
     `readings` are (series, statistic, number), the statistic being `value`, `count`, `p99` ...; `sketches`
-    are the distributions of timers as JSON text, from which percentiles of several windows can be merged.
+    are the distributions of timers as JSON text, from which percentiles of several windows can be merged. `of` is
+    the key of the batch that this one is a part of, its own key if it is whole; `part` the points of that in it.
     """
 
     key: str
+    of: str
+    part: tuple[int, int] | None
     sha256: str
     host: str
     spool_id: str
@@ -142,6 +151,12 @@ def read(line: bytes, number: int) -> Arrival | Refusal:
         return Refusal(key, str(error))
 
 
+def part_of(key: str) -> tuple[int, int] | None:
+    """The first and the last point, counted from 1, that a key says are in it; None for a whole batch."""
+    named = _KEY.fullmatch(key)
+    return (int(named["first"]), int(named["last"])) if named and named["first"] else None
+
+
 def checkin_host(body: bytes) -> str:
     """Who sent this check-in: a JSON object with a `host`. Raises BodyError."""
     try:
@@ -158,9 +173,9 @@ def _refuse_constant(word: str) -> NoReturn:
 def _arrival(key: str, sha256: str, document: Mapping[str, Any]) -> Arrival:
     if document.get("v") != VERSION:
         raise ValueError(f"v is {str(document.get('v'))[:20]!r}, known is {VERSION}")
-    spool_id, dash, batch_id = key.rpartition("-")
-    if not (spool_id and dash and batch_id.isdecimal()):
-        raise ValueError("key is not <spool id>-<batch id>")
+    named = _KEY.fullmatch(key)
+    if named is None:
+        raise ValueError("key is not <spool id>-<batch id> or <spool id>-<batch id>/<first point>-<last point>")
     host, window, points = _host(document.get("host")), document.get("window"), document.get("points")
     if not isinstance(window, dict):
         raise ValueError("window is not an object")  # noqa: TRY004 - one kind of error, caught in read()
@@ -192,9 +207,11 @@ def _arrival(key: str, sha256: str, document: Mapping[str, Any]) -> Arrival:
                 readings.append((series, _text(stat, f"{where}: a statistic"), _finite(value, f"{where}.{stat}")))
     return Arrival(
         key=key,
+        of=named["of"],
+        part=part_of(key),
         sha256=sha256,
         host=host,
-        spool_id=spool_id,
+        spool_id=named["spool"],
         window_start=start,
         window_end=end,
         window_seq=seq,

@@ -4,7 +4,8 @@
 
 `points` is a view for people; beneath it each series is stored once and each reading is a number. Promises:
 a body is stored in one transaction, and `add` returns after it is on the disk (WAL, synchronous=FULL); a
-key is stored once for as long as it is kept; what fails leaves nothing behind. Readers see committed bodies
+key is stored once for as long as it is kept, and so is each point of a batch that came whole, in parts, or both; what
+fails leaves nothing behind. Readers see committed bodies
 only and never hold up a writer. Does not promise to remember a key longer than its data (`forget`).
 
 The only place outside spool/ with SQL. One connection writes, under a lock, from whatever thread; each
@@ -21,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shipper.receiver import report
-from shipper.receiver.intake import Arrival, Refusal, Series
+from shipper.receiver.intake import Arrival, Refusal, Series, part_of
 from spool.errors import HoldfastError
 
 SCHEMA_VERSION = 1
@@ -155,15 +156,22 @@ class Store:
                     receipt.rejected.append(batch)
                     continue
                 receipt.host = batch.host
-                known = db.execute("select sha256 from batches where key = ?", (batch.key,)).fetchone()
-                if known is None:
-                    _insert(db, batch, received_at, ids)
-                    receipt.accepted.append(batch.key)
-                elif known[0] == batch.sha256:
+                known = {key: (row, sha256) for key, row, sha256 in _stored(db, batch.of)}
+                if batch.key in known:
+                    sha256 = known[batch.key][1]
+                    if sha256 == batch.sha256:
+                        receipt.duplicate.append(batch.key)
+                    else:
+                        error = f"stored with other content ({sha256[:8]}, now {batch.sha256[:8]})"
+                        receipt.rejected.append(Refusal(batch.key, error))
+                elif any(_holds(part_of(key), batch.part) for key in known):
                     receipt.duplicate.append(batch.key)
                 else:
-                    error = f"stored with other content ({known[0][:8]}, now {batch.sha256[:8]})"
-                    receipt.rejected.append(Refusal(batch.key, error))
+                    for key, (row, _) in known.items():
+                        if _holds(batch.part, part_of(key)):
+                            _take_back(db, row)
+                    _insert(db, batch, received_at, ids)
+                    receipt.accepted.append(batch.key)
         return receipt
 
     def check_in(self, host: str, body: str, received_at: float) -> None:
@@ -271,6 +279,29 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: schema {version}, known is {SCHEMA_VERSION}. Use the Holdfast that wrote it, or another dir."
         )
     connection.execute("commit")
+
+
+def _stored(db: sqlite3.Connection, of: str) -> list[tuple[str, int, str]]:
+    """Key, row and hash of what is stored of a batch: itself, or parts of it. "0" is what follows "/" in ASCII."""
+    return db.execute(
+        "select key, id, sha256 from batches where key = ?1 union all"
+        " select key, id, sha256 from batches where key > ?1 || '/' and key < ?1 || '0'",
+        (of,),
+    ).fetchall()
+
+
+def _holds(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
+    """Whether part `one` of a batch (None: the whole) has all points of `other`."""
+    return one is None or (other is not None and one[0] <= other[0] and other[1] <= one[1])
+
+
+def _take_back(db: sqlite3.Connection, row: int) -> None:
+    """Remove a part whose points are about to be stored again in what holds it."""
+    host, points = db.execute("select host, points from batches where id = ?", (row,)).fetchone()
+    db.execute("delete from readings where batch = ?", (row,))
+    db.execute("delete from sketches where batch = ?", (row,))
+    db.execute("delete from batches where id = ?", (row,))
+    db.execute("update hosts set batches = batches - 1, points = points - ? where host = ?", (points, host))
 
 
 def _insert(db: sqlite3.Connection, batch: Arrival, received_at: float, ids: dict[tuple[str, Series], int]) -> None:

@@ -19,17 +19,19 @@ PHASES = ("dns", "connect", "tls", "write", "wait", "read", "close", "total")
 
 @click.command()
 @click.option("--summary", is_flag=True, help="Count, p50, p99 and max of each phase, by outcome.")
+@click.option("--plot", is_flag=True, help="A plot: how long attempts took over time, and in which phases.")
 @click.option("--batch", "batch_id", type=click.IntRange(min=1), metavar="ID", help="Only attempts that carried it.")
-@click.option("--outcome", help="Only attempts that ended so: ack, retry, park, split, dead.")
+@click.option("--outcome", help="Only attempts that ended so: acknowledged, retry, park, split, dead.")
 @destination_option("Only attempts at this destination.")
 @time_range("attempts begun")
-@limit_option(20, "attempts (with --summary: looked at, unless --since says which)")
+@limit_option(20, "attempts shown; --summary and --plot take all")
 @row_options
 @click.pass_obj
 def attempts(
     place: Place,
     *,
     summary: bool,
+    plot: bool,
     batch_id: int | None,
     outcome: str | None,
     destination: str | None,
@@ -41,10 +43,11 @@ def attempts(
     """Show upload attempts, newest first, with the milliseconds of each phase.
 
     A phase that was not reached has no time. Keys: destination, then the columns of the table `attempts`; with
-    --summary: destination, outcome, phase, count, p50_ms, p99_ms, max_ms.
+    --summary: destination, outcome, phase, count, p50_ms, p99_ms, max_ms; with --plot: start, end (Unix seconds),
+    count, failed, p50_ms, max_ms, and the milliseconds of each phase together.
     """
     now = place.clock()
-    many = MANY if summary or until is not None or outcome else limit
+    many = MANY if summary or plot or until is not None or outcome else limit
     with place.opened(destination) as (_, deliveries):
         rows = [
             {"destination": name, **row}
@@ -55,6 +58,11 @@ def attempts(
     rows.sort(key=lambda row: row["started_at"], reverse=True)
     if summary:
         print_rows(summarise(rows), form, SUMMARY_COLUMNS)
+    elif plot:
+        spans = over_time(rows)
+        print_rows(spans, form, plot_columns(spans, now))
+        if form.name == "text" and spans:
+            click.echo(LEGEND)
     else:
         print_rows(rows[:limit], form, attempt_columns(now))
 
@@ -81,6 +89,59 @@ def summarise(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
             "p99_ms": quantile(values, 0.99),
             "max_ms": values[-1],
         }
+
+
+def over_time(rows: Sequence[Row], lines: int = 24) -> list[dict[str, Any]]:
+    """Attempts in at most `lines` equal spans of time, oldest first; spans without any are left out."""
+    if not rows:
+        return []
+    first, last = (end(row["started_at"] for row in rows) for end in (min, max))
+    span_s = max((last - first) / lines, 0.001)
+    spans: dict[int, list[Row]] = {}
+    for row in rows:
+        spans.setdefault(min(lines - 1, int((row["started_at"] - first) / span_s)), []).append(row)
+    return [_span(first + number * span_s, span_s, spans[number]) for number in sorted(spans)]
+
+
+def _span(start: float, span_s: float, rows: Sequence[Row]) -> dict[str, Any]:
+    totals = sorted(row["total_ms"] for row in rows)
+    return {
+        "start": start,
+        "end": start + span_s,
+        "count": len(rows),
+        "failed": sum(row["outcome"] != "acknowledged" for row in rows),
+        "p50_ms": quantile(totals, 0.5),
+        "max_ms": totals[-1],
+        **{f"{phase}_ms": sum(row[f"{phase}_ms"] or 0.0 for row in rows) for phase in LETTERS},
+    }
+
+
+def bar(row: Row, most_ms: float, width: int = 40) -> str:
+    """As long as the span's longest attempt (`most_ms`: the whole width); letters are the phases' shares of it."""
+    length = max(1, round(width * row["max_ms"] / most_ms))
+    together_ms = sum(row[f"{phase}_ms"] for phase in LETTERS)
+    drawn, passed_ms = "", 0.0
+    for phase, letter in LETTERS.items():
+        passed_ms += row[f"{phase}_ms"]
+        drawn = drawn.ljust(round(length * passed_ms / together_ms) if together_ms else 0, letter)
+    return drawn.ljust(length, ".")
+
+
+LETTERS = {"dns": "d", "connect": "c", "tls": "t", "write": "W", "wait": "w", "read": "r", "close": "x"}
+LEGEND = "length: the longest attempt; letters: " + ", ".join(f"{letter} {phase}" for phase, letter in LETTERS.items())
+
+
+def plot_columns(spans: Sequence[Row], now: float) -> list[Column]:
+    """The columns of the plot: one line per span of time."""
+    most_ms = max((row["max_ms"] for row in spans), default=0.0) or 1.0
+    return [
+        Column("FROM", lambda row: clock(row["start"], now)),
+        Column("COUNT", lambda row: str(row["count"]), right=True),
+        Column("FAILED", lambda row: str(row["failed"] or "-"), right=True),
+        Column("P50 MS", lambda row: _ms(row, "p50_ms"), right=True),
+        Column("MAX MS", lambda row: _ms(row, "max_ms"), right=True),
+        Column("PHASES", lambda row: bar(row, most_ms)),
+    ]
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

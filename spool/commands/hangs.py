@@ -1,21 +1,23 @@
-"""`holdfast hangs`: the stack dumps that processes left when an attempt outlived its deadline."""
+"""`holdfast hangs`: what was kept of uploads and processes that got stuck (spool/hangfile.py)."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from spool.commands.place import Place
 from spool.errors import HoldfastError
-from spool.human import clock, size
-from spool.output import Column, Form, print_rows, row_options
+from spool.hangfile import read
+from spool.human import clock
+from spool.output import Column, Form, Row, print_rows, row_options
 from spool.reader import SpoolReader
 
 FOLDER = "hangs"
-"""In the spool's folder; one text file per process, written by faulthandler, empty while nothing ever hung."""
+"""In the spool's folder; the file of a running process is empty while nothing ever hung."""
 
 
 class UnknownHang(HoldfastError):
-    """A dump that is not there."""
+    """A file that is not there."""
 
     exit_code = 2
 
@@ -25,31 +27,45 @@ class UnknownHang(HoldfastError):
 @row_options
 @click.pass_obj
 def hangs(place: Place, name: str | None, form: Form) -> None:
-    """List the kept stack dumps of hung attempts, newest first; with NAME, print that one.
+    """List what was kept of hung attempts and processes, newest first; with NAME, print that one.
 
-    Keys: name, at (Unix seconds of the last write), bytes.
+    The list: when, who, in which phase, how it ended, and the newest frame of the main thread where the process had
+    to be ended. Keys: name, at (Unix seconds of the last write), bytes, who, phase, ended, where; with NAME also text.
     """
     with SpoolReader(place.directory):
-        dumps = _dumps(place.directory / FOLDER)
-    if name is None:
-        rows = [{"name": path.name, "at": path.stat().st_mtime, "bytes": path.stat().st_size} for path in dumps]
-        if not print_rows(rows, form, _columns(place.clock())) and form.name == "text":
-            click.echo("holdfast: no hang has been recorded", err=True)
+        rows = [_row(path) for path in (place.directory / FOLDER).glob("*.txt") if path.stat().st_size]
+    rows.sort(key=lambda row: row["at"], reverse=True)
+    if name is not None:
+        chosen = [row for row in rows if row["name"] == name]
+        if not chosen:
+            raise UnknownHang(f"{place.directory / FOLDER}: holds no dump {name!r}. `holdfast hangs` lists them.")
+        if form.name == "text":
+            click.echo(chosen[0]["text"], nl=False)
+        else:
+            print_rows(chosen, form)
         return
-    wanted = [path for path in dumps if path.name == name]
-    if not wanted:
-        raise UnknownHang(f"{place.directory / FOLDER}: holds no dump {name!r}. `holdfast hangs` lists them.")
-    click.echo(wanted[0].read_text(encoding="utf-8", errors="backslashreplace"), nl=False)
+    listed = [{key: value for key, value in row.items() if key != "text"} for row in rows]
+    if not print_rows(listed, form, _columns(place.clock())) and form.name == "text":
+        click.echo("holdfast: no hang has been recorded", err=True)
 
 
-def _dumps(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("*.txt") if path.stat().st_size]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+def _row(path: Path) -> Row:
+    text, facts = path.read_text(encoding="utf-8", errors="backslashreplace"), path.stat()
+    return {
+        "name": path.name,
+        "at": facts.st_mtime,
+        "bytes": facts.st_size,
+        **asdict(read(path.name, text)),
+        "text": text,
+    }
 
 
 def _columns(now: float) -> list[Column]:
     return [
+        Column("WHEN", lambda row: clock(row["at"], now)),
+        Column("WHO", lambda row: row["who"] or "-"),
+        Column("PHASE", lambda row: row["phase"] or "-"),
+        Column("ENDED", lambda row: row["ended"] or "-"),
+        Column("IN", lambda row: row["where"] or "-"),
         Column("NAME", lambda row: row["name"]),
-        Column("WRITTEN", lambda row: clock(row["at"], now)),
-        Column("SIZE", lambda row: size(row["bytes"]), right=True),
     ]

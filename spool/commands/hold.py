@@ -1,17 +1,18 @@
 """`holdfast hold` and `holdfast release`: keep unsent batches back, and let them go again."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
 from spool.batch import State
+from spool.commands.changing import NOT_DONE, Progress, apply_option, json_option, writable
 from spool.commands.options import destination as destination_option
 from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
 from spool.human import counted
 from spool.output import as_json
+from spool.replay import CHUNK, chunks
 
 MOST = 1_000_000
 
@@ -19,8 +20,8 @@ MOST = 1_000_000
 @click.command()
 @click.argument("batch_ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
 @destination_option("Only at this destination.")
-@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
-@click.option("--json", "as_object", is_flag=True, help="One JSON object: applied, batches by destination.")
+@apply_option
+@json_option("applied, batches by destination")
 @click.pass_obj
 def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, do_it: bool, as_object: bool) -> None:
     """Keep unsent batches back until `holdfast release`.
@@ -36,10 +37,8 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
             for name, reader in known(deliveries)
         }
         spool_id = spool.spool_id
-    for name, ids in unsent.items():
-        if do_it and ids:
-            with _writable(place, name, spool_id) as delivery:
-                delivery.hold(ids, place.clock(), user())
+    if do_it:
+        _change(place, spool_id, unsent, lambda delivery, ids: delivery.hold(ids, place.clock(), user()))
     _tell("held" if do_it else "to hold", {name: len(ids) for name, ids in unsent.items()}, do_it, as_object)
 
 
@@ -47,8 +46,8 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
 @click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
 @click.option("--all", "everything", is_flag=True, help="All that are held.")
 @destination_option("Only at this destination.")
-@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
-@click.option("--json", "as_object", is_flag=True, help="One JSON object: applied, batches by destination.")
+@apply_option
+@json_option("applied, batches by destination")
 @click.pass_obj
 def release(
     place: Place,
@@ -68,20 +67,28 @@ def release(
         }
         spool_id = spool.spool_id
     chosen = {name: those if everything else sorted(set(batch_ids).intersection(those)) for name, those in held.items()}
-    for name, ids in chosen.items():
-        if do_it and ids:
-            with _writable(place, name, spool_id) as delivery:
-                delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])
+    if do_it:
+
+        def let_go(delivery: Delivery, ids: Sequence[int]) -> int:
+            return delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])
+
+        _change(place, spool_id, chosen, let_go)
     _tell("released" if do_it else "to release", {name: len(ids) for name, ids in chosen.items()}, do_it, as_object)
 
 
-@contextmanager
-def _writable(place: Place, name: str, spool_id: str) -> Iterator[Delivery]:
-    delivery = Delivery.open(place.directory, name, spool_id)
-    try:
-        yield delivery
-    finally:
-        delivery.close()
+def _change(
+    place: Place,
+    spool_id: str,
+    chosen: Mapping[str, Sequence[int]],
+    change: Callable[[Delivery, Sequence[int]], int],
+) -> None:
+    with Progress(place, sum(map(len, chosen.values()))) as progress:
+        for name, ids in chosen.items():
+            if ids:
+                with writable(place, name, spool_id) as delivery:
+                    for chunk in chunks(ids, CHUNK):
+                        change(delivery, chunk)
+                        progress(progress.done + len(chunk))
 
 
 def _tell(what: str, batches: Mapping[str, int], did_it: bool, as_object: bool) -> None:
@@ -91,4 +98,4 @@ def _tell(what: str, batches: Mapping[str, int], did_it: bool, as_object: bool) 
     for name, number in batches.items():
         click.echo(f"{name}: {counted(number, 'batch', 'batches')} {what}")
     if not did_it:
-        click.echo("nothing done (add --apply)")
+        click.echo(NOT_DONE)

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,29 @@ def time_range(what: str) -> Decorator:
         return since(until(command))
 
     return decorate
+
+
+def length_s(context: click.Context, parameter: click.Parameter, word: str | None) -> float | None:
+    """A callback for an option whose value is a length of time; gives seconds."""
+    if word is None:
+        return None
+    try:
+        return timewords.length_s(word)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def size_bytes(context: click.Context, parameter: click.Parameter, word: str | None) -> int | None:
+    """A callback for an option whose value is a size: 500M, 1.5 GiB, 4096. Units are powers of 1024."""
+    if word is None:
+        return None
+    size = _SIZE.fullmatch(word.strip())
+    if size is None:
+        raise click.BadParameter(f"{word!r}: allowed is a size: 500M, 1.5G, 4096", context, parameter)
+    return int(float(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " "))
 
 
 def limit(default: int, what: str) -> Decorator:

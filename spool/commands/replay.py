@@ -1,7 +1,6 @@
 """`holdfast replay`: the plan, and with --apply the doing, of sending batches again."""
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from spool.batch import State
+from spool.commands.changing import NOT_DONE, Progress, apply_option
 from spool.commands.options import destination as destination_option
 from spool.commands.options import time_range, user
 from spool.commands.place import Place
@@ -17,9 +17,6 @@ from spool.human import clock, count, counted, span
 from spool.output import as_json
 from spool.reader import SpoolReader
 from spool.replay import SETTLED, Plan, apply, between, plans, settled_again
-
-TALK_S = 10.0
-"""Away from a terminal, --wait says how far it is this often."""
 
 
 @click.command()
@@ -33,7 +30,7 @@ TALK_S = 10.0
     show_default=True,
     help="Only batches in this state there.",
 )
-@click.option("--apply", "do_it", is_flag=True, help="Do it; without, only the plan is printed.")
+@apply_option
 @click.option("--wait", is_flag=True, help="With --apply: stay until all are settled again, showing how far it is.")
 @click.option("--json", "as_object", is_flag=True, help="The plans as one JSON object with stable keys.")
 @click.pass_context
@@ -72,17 +69,22 @@ def replay(
             _print_plan(plan, len(headers), limits[plan.destination], place.clock())
     done = {}
     if do_it:
-        for plan in found:
-            done[plan.destination] = (
-                apply(place.directory, spool_id, plan, of, place.clock(), user(), "replay") if plan.ids else 0
-            )
+        with Progress(place, sum(len(plan.ids) for plan in found)) as progress:
+
+            def told(batches: int) -> None:
+                progress(progress.done + batches)
+
+            for plan in found:
+                done[plan.destination] = (
+                    apply(place.directory, spool_id, plan, of, place.clock(), user(), told) if plan.ids else 0
+                )
     if as_object:
         click.echo(as_json({"applied": do_it, "plans": [_as_row(plan, done) for plan in found]}, indent=2))
     elif do_it:
         for name, batches in done.items():
             click.echo(f"{name}: {counted(batches, 'batch', 'batches')} will be sent again")
     else:
-        click.echo("nothing done (add --apply)")
+        click.echo(NOT_DONE)
     if do_it and wait:
         _wait(place, [plan for plan in found if plan.ids], context)
 
@@ -112,19 +114,12 @@ def _print_plan(plan: Plan, selected: int, max_age_s: float | None, now: float) 
 def _wait(place: Place, waiting: Sequence[Plan], context: click.Context) -> None:
     total = sum(len(plan.ids) for plan in waiting)
     settled: dict[str, int] = {}
-    # Away from a terminal, click's bar prints its label once and is silent; lines every TALK_S take its place.
-    with click.progressbar(length=total, label="acknowledged again", show_pos=True, file=sys.stderr) as bar:
-        told_at = place.clock()
-        while True:
+    with Progress(place, total, "batches settled again") as progress:
+        while sum(settled.values()) < total:
             settled = _settled(place, waiting)
-            done = sum(settled.values())
-            bar.update(done - bar.pos)
-            if done >= total:
-                break
-            if not sys.stderr.isatty() and place.clock() - told_at >= TALK_S:
-                told_at = place.clock()
-                click.echo(f"{count(done)} of {count(total)} batches settled again", err=True)
-            place.wait(1.0)
+            progress(sum(settled.values()))
+            if progress.done < total:
+                place.wait(1.0)
     click.echo(", ".join(f"{count(number)} {state}" for state, number in settled.items()), err=True)
     if set(settled) - {str(State.ACKNOWLEDGED)}:
         context.exit(1)

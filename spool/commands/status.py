@@ -1,6 +1,6 @@
 """`holdfast status`: one screen that says whether data arrive, and if not, why."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import click
 
@@ -12,6 +12,8 @@ from spool.output import printable
 from spool.survey import survey
 
 EXIT_CODES = {State.OK: 0, State.UNKNOWN: 1, State.DEGRADED: 1, State.FAIL: 2}
+BEST_EFFORT = {"graphite"}
+"""Protocols that have no answers, so that an acknowledgement says only that the peer has read the batch."""
 _COLOURS = {State.OK: "green", State.UNKNOWN: "yellow", State.DEGRADED: "yellow", State.FAIL: "red"}
 
 
@@ -34,19 +36,21 @@ def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
         click.echo(json_text(as_json(facts, health), indent=2))
     else:
         click.echo(f"{'config':<10} {place.config.source}")
-        for label, text in screen(facts, health):
+        names = place.config.destinations()
+        unproved = [each for each in names if place.config.raw(f"destination.{each}", "protocol", "") in BEST_EFFORT]
+        for label, text in screen(facts, health, unproved):
             click.echo(f"{label:<10} {printable(text)}" if label != "state" else _state_line(health, text))
     if exit_code:
         context.exit(EXIT_CODES[health.state])
 
 
-def screen(facts: Facts, health: Health) -> Iterator[tuple[str, str]]:
-    """The lines of the screen as (label, text)."""
+def screen(facts: Facts, health: Health, unproved: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """The lines of the screen as (label, text). `unproved`: destinations whose acknowledgement proves little."""
     yield "spool", f"{facts.directory}   id {facts.spool_id}"
     yield "collector", _collector(facts)
     yield "rejected", _rejected(facts)
     for each in facts.destinations:
-        yield each.name, _destination(each, facts)
+        yield each.name, _destination(each, facts) + ("   best effort" if each.name in unproved else "")
         error = each.problem or (each.last_error if each.failures or each.parked_since is not None else None)
         if error:
             yield "  error", error

@@ -13,6 +13,8 @@ from collector.tally import Tally
 from collector.window import Bounds
 from spool.batch import decode, points_of
 from spool.config import SpoolConfig
+from spool.doers import doers
+from spool.errand import Errands
 from spool.errors import SpoolBusy
 from spool.evict import Evictor
 from spool.heartbeat import heartbeats
@@ -58,6 +60,7 @@ def made(tmp_path):
             quantiles=(0.5,),
             interval_s=0.05,
             evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
+            errands=lambda writer: Errands(writer, doers(["main"])),
             tell=told,
             wall=time.time,
             mono=time.monotonic,

@@ -206,7 +206,10 @@ def test_what_was_committed_survives_a_kill_and_sequence_numbers_go_on(start):
 def test_sigusr1_prints_the_stack_of_every_thread_and_changes_nothing(start):
     running = start()
     running.wait_for("listening")
-    running.process.send_signal(signal.SIGUSR1)
+    until = time.monotonic() + 15
+    while not re.search(r"collector/collect.py.* in _turn", running.text()) and time.monotonic() < until:
+        running.process.send_signal(signal.SIGUSR1)  # the first may come before the loop has begun
+        time.sleep(0.05)
     running.wait_for(r"collector/committer.py.* in _run")
     running.wait_for(r"collector/collect.py.* in _turn")
     running.stop()

@@ -179,3 +179,57 @@ def test_the_largest_values_cannot_overflow():
 @given(st.text("ab", min_size=1), st.dictionaries(st.text("kv", min_size=1), st.text("xy")))
 def test_a_series_key_can_be_read_back(name, tags):
     assert series_parts(series_key(name, sorted(tags.items()))) == (name, tags)
+
+
+def test_a_new_name_before_a_known_ending_means_what_parsing_says():
+    endings = [b"1|c", b"2|c|@0.5", b"3|ms|#env:prod,a", b"4|g", b"+1|g", b"5|c\r", b"x|s", b"1|c|T1700000000"]
+    names = [
+        b"web.hits",
+        b"9-a_b",
+        b"holdfast.lines",
+        b"_e{1,1}",
+        b" a",
+        b"",
+        b"a b",
+        b"\xc3\xa9",
+        b"\xff",
+        b"a\x01",
+        b"a" * 1100,
+    ]
+    lines = [name + b":" + ending for name in [b"first", *names] for ending in endings]
+    accepted, rejected, counters, gauges, timers, sets = naive(lines, "delta")
+    closed = fold(b"\n".join(lines))
+    assert (closed.accepted, sum(closed.rejected.values())) == (accepted, rejected)
+    found = points(closed)
+    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets)
+    assert {key: found[key]["value"] for key in counters | gauges} == counters | gauges
+
+
+def test_a_line_of_either_dialect_means_its_own_in_the_same_window():
+    aggregate = Aggregate(1000)
+    etsy, dogstatsd = Tally("delta"), Tally("value")
+    for _ in range(3):
+        etsy.fold([b"e:+2|g\nc:1|c"], aggregate)
+        dogstatsd.fold([b"d:+2|g\nc:1|c"], aggregate)
+    closed = aggregate.close(0.0)
+    assert (closed.gauges, closed.counters) == ({"e": 6.0, "d": 2.0}, {"c": 6.0})
+
+
+def test_what_is_only_counted_is_added_up_in_its_own_window():
+    aggregate, tally = Aggregate(1000), Tally("delta")
+    for lines in (3, 5, 0, 2):
+        tally.fold([b"c:1|c\nbad\n\n"] * lines, aggregate)
+        closed = aggregate.close(0.0)
+        assert closed.counters == ({"c": float(lines)} if lines else {})
+        assert (closed.lines, closed.accepted, sum(closed.rejected.values())) == (2 * lines, lines, lines)
+
+
+def test_points_can_be_made_in_parts_and_again():
+    aggregate = Aggregate(1000)
+    Tally("delta").fold([b"a:1|c\nb:1|c\ng:1|g\nh:2|g\nt:5|ms\nu:5|ms|#a:b\ns:x|s"], aggregate)
+    closed = aggregate.close(0.0)
+    everything = list(closed.points(QUANTILES))
+    assert len(everything) == closed.series == 7
+    for first in range(8):
+        for last in range(first, 9):
+            assert list(closed.points(QUANTILES, first, last)) == everything[first:last]

@@ -198,6 +198,18 @@ token_file = "receiver/token"
             states = delivery.states(0, 2**40)
             return all(states.get(each) is State.ACKNOWLEDGED for each in ids)
 
+    def audit(self) -> dict[str, Any]:
+        """What `holdfast audit` says; it must add up, and the receiver must have what is acknowledged."""
+        with SpoolReader(self.spool) as spool, DeliveryReader(self.spool, "main") as delivery:
+            states = delivery.states(0, 2**40)
+            acknowledged = {
+                each.key for each in spool.headers_after(0, 100_000) if states.get(each.id) is State.ACKNOWLEDGED
+            }
+        assert acknowledged <= self.received_keys()
+        result = json.loads(self.command("spool.cli", "audit", "--json", check=False).stdout)
+        assert result["problems"] == [], result
+        return dict(result)
+
     def attempts(self) -> list[dict[str, Any]]:
         """Rows of `attempts`, newest first; none while there is no delivery file."""
         try:

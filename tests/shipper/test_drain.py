@@ -2,105 +2,17 @@
 
 import json
 import shutil
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from shipper.budget import Phase, Timings
-from shipper.config import DestinationConfig, ShipperConfig
-from shipper.drain import POLL_S, Drain, Surroundings
-from shipper.exchange import Attempt, Request, Response
-from spool.batch import Point, Window
+from shipper.drain import POLL_S
+from shipper.exchange import Response
 from spool.delivery import DeliveryReader, State
 from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
-
-START = 1_795_000_000.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = START
-
-    def __call__(self) -> float:
-        return self.at
-
-
-class Server:
-    """A network whose answers a test scripts; it remembers each key it acknowledged and how often."""
-
-    def __init__(self) -> None:
-        self.requests: list[list[str]] = []
-        self.bodies: dict[str, set[bytes]] = {}
-        self.answer: Callable[[list[str]], Response | str] = self.accept
-        self.stored: dict[str, int] = {}
-
-    def accept(self, keys: list[str]) -> Response:
-        for key in keys:
-            self.stored[key] = self.stored.get(key, 0) + 1
-        return Response(200, {}, json.dumps({"accepted": keys, "duplicate": [], "rejected": []}).encode())
-
-    def attempt(self, request: Request, deadline_s: float) -> Attempt:
-        keys, rest = [], request.body
-        while rest:
-            member = zlib.decompressobj(wbits=31)
-            document = json.loads(member.decompress(rest))
-            self.bodies.setdefault(document["key"], set()).add(rest[: len(rest) - len(member.unused_data)])
-            rest = member.unused_data
-            keys.append(document["key"])
-        self.requests.append(keys)
-        given = self.answer(keys)
-        response, error = (given, None) if isinstance(given, Response) else (None, given)
-        return Attempt(response, Phase.READ, Timings(wait_ms=1.0), 2.0, 0.0, 10, 10, "127.0.0.1:1", error, False)
-
-    def close(self) -> None:
-        pass
-
-
-class Host:
-    """A spool with a collector, and a Drain that sends it to a scripted server."""
-
-    def __init__(self, directory: Path, **destination: object) -> None:
-        self.directory, self.clock, self.server = directory, Clock(), Server()
-        self.writer = SpoolWriter.open(directory, "web-1")
-        self.config = DestinationConfig(url="https://example.net/v1/batches", **destination)  # type: ignore[arg-type]
-        self.draw = 0.5
-        self.drain = self.restarted()
-
-    def restarted(self) -> Drain:
-        given = Surroundings(self.server, lambda _s: nullcontext(), self.clock, self.clock, lambda: self.draw)
-        self.drain = Drain(self.directory, "main", self.config, ShipperConfig(backlog_requests_per_s=1000), given)
-        return self.drain
-
-    def commit(self, windows: int = 1, points: int = 1) -> list[int]:
-        ids = []
-        for _ in range(windows):
-            self.clock.at += 10
-            seq = self.writer.next_window_seq()
-            point = Point("api.hits", "counter", {}, {"value": 1.0})
-            window = Window(seq, self.clock.at - 10, self.clock.at, [point] * points)
-            ids += [each.id for each in self.writer.commit(window, self.clock.at)]
-        return ids
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Let the shipper work until it has nothing to do, and then for `seconds` of its own time."""
-        until = self.clock.at + seconds
-        for _ in range(10_000):
-            wait_s = self.drain.turn()
-            if wait_s > 0.01 and self.clock.at >= until:  # a shorter wait is the pace of the backlog
-                return
-            self.clock.at += wait_s
-        raise AssertionError("the shipper never came to rest")
-
-    def states(self) -> dict[int, State]:
-        with DeliveryReader(self.directory, "main") as delivery:
-            return delivery.states(0, 2**40)
-
-    def ids_sent(self) -> list[list[int]]:
-        return [[int(key.rpartition("-")[2]) for key in keys] for keys in self.server.requests]
+from tests.shipper.host import Host, Late, reply
 
 
 @pytest.fixture
@@ -109,10 +21,6 @@ def host(tmp_path: Path) -> Iterator[Host]:
     yield host
     host.drain.close()
     host.writer.close()
-
-
-def reply(status: int, **headers: str) -> Callable[[list[str]], Response]:
-    return lambda _keys: Response(status, headers, b'{"error":"said so"}')
 
 
 def test_everything_committed_is_acknowledged_once(host: Host) -> None:
@@ -240,6 +148,50 @@ def test_a_poisonous_batch_does_not_hold_up_the_others(host: Host) -> None:
     assert host.states()[ids[0]] is State.DEAD
 
 
+def test_an_outage_of_hours_with_answers_kills_no_batch(host: Host) -> None:
+    host.server.answer = reply(503)
+    ids = host.commit(windows=20)
+    host.run(seconds=7200)
+    host.server.answer = host.server.accept
+    for _ in range(20):
+        ids += host.commit()
+        host.run(seconds=10)
+    host.run(seconds=120)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+
+
+def test_what_does_not_fit_into_the_deadline_is_sent_in_smaller_requests(host: Host) -> None:
+    host.server.answer = lambda keys: Late("deadline passed") if len(keys) > 3 else host.server.accept(keys)
+    host.commit(windows=40)
+    host.run(seconds=600)
+    assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 40
+
+
+def test_many_batches_rejected_by_key_are_dead_and_the_others_go_on(host: Host) -> None:
+    def answer(keys: list[str]) -> Response:
+        bad = [key for key in keys if int(key.rpartition("-")[2]) <= 12]
+        rejected = [{"key": each, "error": "known with another hash"} for each in bad]
+        accepted = [each for each in keys if each not in bad]
+        return Response(200, {}, json.dumps({"accepted": accepted, "duplicate": [], "rejected": rejected}).encode())
+
+    host.commit(windows=20)
+    host.server.answer = answer
+    for _ in range(30):
+        host.commit()
+        host.run(seconds=10)
+    host.run(seconds=300)
+    states = host.states()
+    assert [each for each, state in states.items() if state is State.DEAD] == list(range(1, 13))
+    assert len(states) == 50
+
+
+def test_an_answer_that_no_parser_survives_is_an_answer_without_meaning(host: Host) -> None:
+    host.server.answer = lambda _keys: Response(200, {}, b"[" * 60_000)
+    host.commit()
+    host.run()
+    assert host.states() == {}
+
+
 def test_a_rejected_key_is_dead_with_the_servers_words(host: Host) -> None:
     def answer(keys: list[str]) -> Response:
         rejected = [{"key": keys[0], "error": "known with another hash"}]
@@ -284,6 +236,33 @@ def test_batches_past_the_destinations_age_limit_expire_and_are_listed(tmp_path:
     assert len(host.server.stored) == 7
     host.drain.close()
     host.writer.close()
+
+
+@pytest.mark.parametrize("jump_s", [86_400, -86_400, 10 * 365 * 86_400])
+def test_a_clock_that_jumps_expires_nothing(tmp_path: Path, jump_s: float) -> None:
+    host = Host(tmp_path / "spool", max_age_s=3600)
+    host.server.answer = lambda _keys: "down"
+    host.commit(windows=20)
+    host.run()
+    host.clock.at += jump_s
+    host.restarted()
+    host.run(seconds=5)
+    host.commit(windows=20)
+    host.run(seconds=30)
+    assert host.states() == {}
+    host.server.answer = host.server.accept
+    host.run(seconds=900)
+    assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 40
+    host.drain.close()
+    host.writer.close()
+
+
+def test_a_deployment_that_answers_400_for_a_while_kills_none_of_the_few_that_it_saw(host: Host) -> None:
+    bad = [reply(400)] * 5
+    host.server.answer = lambda keys: bad.pop()(keys) if bad else host.server.accept(keys)
+    host.commit(windows=30)
+    host.run(seconds=120)
+    assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 30
 
 
 def test_a_missing_spool_is_waited_for(tmp_path: Path) -> None:

@@ -63,11 +63,24 @@ def test_concatenated_payloads_are_newline_delimited_json():
     assert [json.loads(line)["points"][0]["name"] for line in lines] == ["a", "b\nc"]
 
 
-def test_series_are_counted_by_name_type_and_tags():
+def test_every_point_is_a_series():
     def point(name, **tags):
         return Point(name, "counter", tags, {"value": 1.0})
 
-    assert stored([point("a", x="1", y="2"), point("a", y="2", x="1"), point("a"), point("b")]).series == 3
+    assert stored([point("a", x="1", y="2"), point("a"), point("b")]).series == 3
+
+
+def test_a_batch_of_several_pieces_is_one_document_of_one_member():
+    points = [Point(f"n{number}", "counter", {"k": "é"}, {"value": 1.0}) for number in range(200)]
+    batch = stored(points)
+    document = decode(batch.payload)
+    assert points_of(document) == points
+    assert (
+        batch.raw_bytes
+        == len(gzip.decompress(batch.payload))
+        == len(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+    )
+    assert batch.payload == gzip.compress(gzip.decompress(batch.payload), 6, mtime=0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -208,6 +208,7 @@ def test_the_json_form_keeps_its_keys() -> None:
     assert set(document["beats"]["collector"]) == {"at", "phase", "pid"}
     assert set(document["destinations"][0]) == {
         "name", "configured", "problem", "unsent_batches", "unsent_points", "unsent_bytes", "oldest_unsent_end",
+        "first_unsent_window", "last_unsent_window",
         "waiting_since", "drained_per_s", "acknowledged", "dead", "expired", "held", "recent_dead", "failures",
         "next_try_at", "parked_since", "parked_reason", "last_attempt_at", "last_ack_at", "last_error",
         "clock_offset_s", "backlog_minutes",

@@ -37,3 +37,15 @@ def test_unreadable_beats_are_left_out(tmp_path):
     for name, text in (("a", "{"), ("b", "[]"), ("c", "{}"), ("d", "null"), ("e", "\xff")):
         (tmp_path / f"heartbeat-{name}.json").write_text(text, encoding="latin-1")
     assert list(heartbeats(tmp_path)) == ["shipper-main"]
+
+
+def test_a_beat_that_finds_no_room_touches_the_old_one(tmp_path):
+    beat(tmp_path, "collector", 1.0, "collecting")
+    os.utime(tmp_path / "heartbeat-collector.json", (5, 5))
+    before = heartbeats(tmp_path)["collector"]
+    (tmp_path / f".heartbeat-collector.json.{os.getpid()}").symlink_to("/dev/full")
+    beat(tmp_path, "collector", 2.0, "collecting")
+    after = heartbeats(tmp_path)["collector"]
+    assert before["at"] == after["at"] == 1.0
+    assert before["touched_at"] == 5 < after["touched_at"]
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat-collector.json"]

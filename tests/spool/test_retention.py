@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from spool.batch import State
 from spool.config import SpoolConfig
 from spool.retention import (
+    ALLOWANCE_BYTES,
     NEXT_WINDOW_BYTES,
     ROW_BYTES,
     Eviction,
@@ -24,6 +25,8 @@ from spool.retention import (
     standing,
     usual_length_s,
 )
+
+MIB = 1_048_576
 
 ACKED, DEAD, UNSENT = Standing.ACKNOWLEDGED, Standing.DEAD, Standing.UNSENT
 PLENTY = Space(used_bytes=0, reusable_bytes=0, free_bytes=2**40)
@@ -110,6 +113,20 @@ def test_for_the_disk_reserve_unsent_batches_only_make_room_for_the_next_window(
     assert planned(batches, space=full, disk_reserve_bytes=2**30) == [(1, "disk_reserve"), (2, "disk_reserve")]
     stopped_growing = replace(full, reusable_bytes=NEXT_WINDOW_BYTES)
     assert planned(batches, space=stopped_growing, disk_reserve_bytes=2**30) == []
+
+
+def test_a_host_that_never_had_the_reserve_free_keeps_what_an_outage_leaves_unsent():
+    batches = [held(n, size=2_000) for n in range(1, 50)]
+    low = Space(used_bytes=8 * MIB, reusable_bytes=0, free_bytes=25 * MIB)
+    assert planned(batches, space=low, disk_reserve_bytes=512 * MIB) == []
+    larger = replace(low, used_bytes=ALLOWANCE_BYTES + 100_000)
+    large = [held(n, size=100_000) for n in range(1, 500)]
+    assert planned(large, space=larger, disk_reserve_bytes=512 * MIB) == [(1, "disk_reserve")]
+
+
+def test_a_full_disk_takes_no_unsent_batch_whose_room_would_not_help():
+    batches = [held(n, size=2_000) for n in range(1, 50)]
+    assert planned(batches, space=Space(5 * MIB, 0, 0), disk_reserve_bytes=512 * MIB) == []
 
 
 def test_a_full_disk_makes_room_for_the_next_window_even_without_a_reserve():

@@ -31,7 +31,7 @@ def test_a_new_file_gets_all_tables_our_mark_and_its_version(tmp_path):
     opened(tmp_path / "spool.db", SPOOL_STEPS)
     assert tables(tmp_path / "spool.db") == (
         len(SPOOL_STEPS),
-        {"meta", "batches", "windows", "losses", "points", "recent_points"},
+        {"meta", "batches", "windows", "losses", "points", "recent_points", "changes"},
     )
     opened(tmp_path / "delivery-main.db", DELIVERY_STEPS)
     assert tables(tmp_path / "delivery-main.db") == (

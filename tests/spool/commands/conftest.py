@@ -28,10 +28,10 @@ max_age_s = 3600
 """
 
 
-def attempt_row(ids: Iterable[int], at: float, outcome: str = "ack", error: str | None = None) -> AttemptRow:
+def attempt_row(ids: Iterable[int], at: float, outcome: str = "acknowledged", error: str | None = None) -> AttemptRow:
     """An attempt that carried `ids`, one after the other."""
     numbers = sorted(ids)
-    fine = outcome == "ack"
+    fine = outcome == "acknowledged"
     return AttemptRow(
         started_at=at, lane="live", first_batch=numbers[0], last_batch=numbers[-1], batches=len(numbers),
         ids=f"{numbers[0]}-{numbers[-1]}", points=2, body_bytes=200, outcome=outcome, phase="close" if fine else "wait",

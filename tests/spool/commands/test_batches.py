@@ -67,7 +67,7 @@ def test_show_tells_of_one_batch_and_its_attempts(made, attempt) -> None:
     assert "connection refused" in screen
     document = made.json("show", "2", "--points")
     assert document["states"]["main"]["state"] == "acknowledged"
-    assert [each["outcome"] for each in document["attempts"]] == ["ack", "retry"]
+    assert [each["outcome"] for each in document["attempts"]] == ["acknowledged", "retry"]
     assert document["attempts"][0]["wait_ms"] == 5.0
     assert [row["name"] for row in document["rows"]] == ["api.hits", "holdfast.lines"]
     assert "payload" not in document

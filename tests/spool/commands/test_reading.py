@@ -147,9 +147,9 @@ def test_attempts_are_newest_first_with_their_phases(made, attempt) -> None:
     made.delivery().record(attempt([1], now - 9), {}, Condition())
     made.delivery().record(attempt([1, 2], now - 5, "retry", "connection refused"), {}, Condition())
     rows = made.json("attempts")
-    assert [row["outcome"] for row in rows] == ["retry", "ack"]
+    assert [row["outcome"] for row in rows] == ["retry", "acknowledged"]
     assert (rows[0]["destination"], rows[0]["wait_ms"], rows[0]["error"]) == ("main", None, "connection refused")
-    assert [row["id"] for row in made.json("attempts", "--outcome", "ack")] == [1]
+    assert [row["id"] for row in made.json("attempts", "--outcome", "acknowledged")] == [1]
     assert [row["id"] for row in made.json("attempts", "--batch", "2")] == [2]
     assert [row["id"] for row in made.json("attempts", "--until", f"@{now - 7}")] == [1]
     assert "connection refused" in made.run("attempts").stdout
@@ -161,7 +161,7 @@ def test_the_summary_of_attempts_is_per_outcome_and_phase(made, attempt) -> None
         made.delivery().record(attempt([1], time.time() + number), {}, Condition())
     rows = {row["phase"]: row for row in made.json("attempts", "--summary")}
     assert rows["dns"] == {
-        "destination": "main", "outcome": "ack", "phase": "dns", "count": 100,
+        "destination": "main", "outcome": "acknowledged", "phase": "dns", "count": 100,
         "p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0,
     }  # fmt: skip
     assert list(rows) == ["dns", "connect", "tls", "write", "wait", "read", "close", "total"]

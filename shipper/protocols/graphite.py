@@ -1,0 +1,85 @@
+"""Graphite's plaintext protocol with tags, over TCP or TLS: for carbon, VictoriaMetrics, and what stands before them.
+
+    stats.timers.api.lat.p99;env=prod;host=web-1 9.0 1764000010
+    ---------------------------------------------- --- ----------
+    path and tags                                   value, window's end, s
+
+    counter api.hits -> stats.counters.api.hits.count     gauge depth -> stats.gauges.depth
+    set     users    -> stats.sets.users.count            timer api.lat -> stats.timers.api.lat.mean, .p99, .count ...
+
+The paths are those of the statsd daemon (counts only: for rates divide by the window). A point's own tag `host`, or
+else the batch's host, is the tag `host`; a bare tag is "true". In paths, white space and ";" become "_", in tags also
+"!", "^", "=", a "~" at the beginning of a value, and the tag `name`, which Graphite uses itself, becomes `name_`. p99.9
+is p99_9, because a dot begins a new folder. The collector's own points are stats.counters.holdfast.lines.count etc.
+
+**Best effort**: the protocol has no answers. A batch is acknowledged when the peer has read all of it and closed
+(shipper/stream.py); bad lines and points beyond an archive's end vanish without a word, and carbon may lose what it
+has in memory when it is killed. Sent twice, the last value wins in each slot (VictoriaMetrics keeps both copies).
+There is no token.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from shipper.exchange import NO_STATUS, Request, Response
+from shipper.outcome import Outcome, Verdict
+from shipper.protocols.answer import said
+from shipper.protocols.readings import Reading, readings, renamed
+from shipper.protocols.traits import Traits
+from spool.batch import Batch
+
+TRAITS = Traits(
+    proof="best effort: the peer has read it; Graphite never says what it stored",
+    again="overwrites itself; VictoriaMetrics keeps both",
+    schemes=("tcp", "tls"),
+    raw_bytes=4_194_304,
+)
+
+_NOT_IN_PATH = re.compile(r"[\s;\x00-\x1f\x7f]")
+_NOT_IN_TAG = re.compile(r"[\s;!^=\x00-\x1f\x7f]")
+_WITHOUT_STAT = {"counter": ("counters", ".count"), "gauge": ("gauges", ""), "set": ("sets", ".count")}
+
+
+def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
+    """The lines of `batches`."""
+    lines = [line for reading in readings(batches) for line in _lines(reading)]
+    return Request("TCP", url, {}, "".join(lines).encode("utf-8"))
+
+
+def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
+    """See the module's docstring. Who says anything does not speak Graphite's protocol."""
+    if response.status != NO_STATUS or response.body:
+        reason = f"answered {said(response.body)!r} where Graphite says nothing: is it the plaintext port?"
+        return Verdict(Outcome.RETRY, reason)
+    return Verdict(Outcome.ACKNOWLEDGED, "read to the end", frozenset(each.key for each in batches))
+
+
+def _lines(reading: Reading) -> list[str]:
+    name = _path(reading.name)
+    tags = "".join([f";{key}={_tag(value)}" for key, value in renamed(reading.tags, _tag_name).items()])
+    at_s = reading.end_ms // 1000
+    if reading.type != "timer":
+        family, suffix = _WITHOUT_STAT[reading.type]
+        return [f"stats.{family}.{name}{suffix}{tags} {float(reading.stats['value'])!r} {at_s}\n"]
+    return [
+        f"stats.timers.{name}.{stat.replace('.', '_')}{tags} {float(value)!r} {at_s}\n"
+        for stat, value in reading.stats.items()
+    ]
+
+
+@lru_cache(maxsize=16_384)
+def _path(name: str) -> str:
+    return _NOT_IN_PATH.sub("_", name)
+
+
+@lru_cache(maxsize=16_384)
+def _tag_name(key: str) -> str:
+    plain = _NOT_IN_TAG.sub("_", key)
+    return plain + "_" if plain.rstrip("_") == "name" else plain
+
+
+@lru_cache(maxsize=16_384)
+def _tag(value: str) -> str:
+    plain = _NOT_IN_TAG.sub("_", value)
+    return "_" + plain[1:] if plain.startswith("~") else plain

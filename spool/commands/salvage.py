@@ -1,0 +1,62 @@
+"""`holdfast salvage FILE`: put the readable rows of a damaged spool file back, under their keys."""
+
+from pathlib import Path
+
+import click
+
+from spool.commands.changing import NOT_DONE, apply_option, have_done, json_option
+from spool.commands.options import user
+from spool.commands.place import Place
+from spool.errand import Errand
+from spool.errors import HoldfastError
+from spool.human import count
+from spool.output import as_json
+from spool.reader import SpoolReader
+from spool.salvage import contents
+
+
+class Unreadable(HoldfastError):
+    """The file to salvage from cannot be opened."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@apply_option
+@json_option("applied, readable, held, rotten, windows; with --apply also saved, known, lost")
+@click.pass_obj
+def salvage(place: Place, *, file: Path, do_it: bool, as_object: bool) -> None:
+    """Save what can be read of a damaged spool FILE, such as spool.db.corrupt-20261123T153012Z.
+
+    The collector does this by itself when it sets a file aside; this is for a file from elsewhere, for one with which
+    it did not get to the end, or to look. FILE is only read, with the -wal beside it. Batches whose payload still has
+    its hash come back under their keys, and are sent unless a state says that they were; what is missing between them
+    becomes a loss of reason 'damage'. A running collector does it between its windows; without one it is done here.
+    """
+    try:
+        found = contents(file)
+    except OSError as error:
+        raise Unreadable(f"{file}: {error.strerror}. Name a spool file that was set aside.") from None
+    with SpoolReader(place.directory) as spool:
+        held = sum(spool.has_key(key) for key in found.batches)
+    result: dict[str, object] = {
+        "applied": do_it,
+        "readable": len(found.batches),
+        "held": held,
+        "rotten": len(found.rotten),
+        "windows": found.windows,
+    }
+    if do_it:
+        errand = Errand("salvage", user(), place.clock(), {"file": str(file.absolute())})
+        result |= have_done(place, errand, b"", lambda done: None).so_far
+    if as_object:
+        click.echo(as_json(result))
+        return
+    click.echo(f"readable  {count(len(found.batches))} batches; {count(held)} of them were held before")
+    click.echo(f"rotten    {count(len(found.rotten))} batches: their payload does not have its hash any more")
+    click.echo(f"windows   {count(found.windows)} rows of counts")
+    if do_it:
+        click.echo(f"done      {result['saved']} batches put back, {result['lost']} recorded as lost")
+    else:
+        click.echo(NOT_DONE)

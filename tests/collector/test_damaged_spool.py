@@ -1,0 +1,83 @@
+"""Damage that shows itself while the collector runs: the window that met it is committed to the file that follows."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from collector.aggregate import Aggregate
+from collector.committer import Committed, Committer, Finished, Kept
+from collector.selfmetrics import Circumstances
+from collector.tally import Tally
+from collector.window import Bounds
+from spool.aside import set_aside_spools, unsalvaged
+from spool.audit import audited
+from spool.config import SpoolConfig
+from spool.doers import doers
+from spool.errand import Errands
+from spool.errors import SpoolDamaged
+from spool.evict import Evictor
+from spool.reader import SpoolReader
+from spool.salvage import open_spool
+
+
+def finished(end):
+    aggregate = Aggregate(1000)
+    Tally("delta").fold([b"a:1|c"], aggregate)
+    return Finished(Bounds(end - 10, end, False), aggregate.close(end), Circumstances())
+
+
+def until(condition):
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at
+        threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def running(tmp_path):
+    told, replaced = [], []
+    committer = Committer(
+        lambda: open_spool(tmp_path, "web-1", time.time(), replaced.append),
+        directory=tmp_path,
+        quantiles=(0.5,),
+        interval_s=0.05,
+        evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
+        errands=lambda writer: Errands(writer, doers(["main"])),
+        tell=told.append,
+        wall=time.time,
+        mono=time.monotonic,
+        wait=time.sleep,
+    )
+    committer.start()
+    committer.hand_over(finished(10.0))
+    until(lambda: [each for each in told if isinstance(each, Committed)])
+    yield committer, told, replaced
+    committer.finish(5)
+
+
+def forget_which_ids_were_given(directory):
+    """The damage: the next commit finds its id taken."""
+    connection = sqlite3.connect(directory / "spool.db")
+    connection.execute("UPDATE sqlite_sequence SET seq = 0")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("stopped_at_once", [False, True])
+def test_a_window_that_meets_damage_is_committed_to_the_next_file(running, tmp_path, stopped_at_once):
+    committer, told, replaced = running
+    forget_which_ids_were_given(tmp_path)
+    committer.hand_over(finished(20.0))
+    if stopped_at_once:
+        assert committer.finish(5)
+    until(lambda: len([each for each in told if isinstance(each, Committed)]) == 2)
+    assert [type(each.error) for each in told if isinstance(each, Kept)] == [SpoolDamaged]
+    assert len(replaced) == 1 and len(set_aside_spools(tmp_path)) == 1
+    if not stopped_at_once:
+        until(lambda: not unsalvaged(tmp_path))
+        with SpoolReader(tmp_path) as reader:
+            assert [each.window_end for each in reader.headers_after(0)] == [10.0, 20.0]
+            assert len({each.key.rpartition("-")[0] for each in reader.headers_after(0)}) == 1
+        assert audited(tmp_path, ["main"], time.sleep).problems == ()

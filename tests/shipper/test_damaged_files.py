@@ -1,0 +1,67 @@
+"""What the shipper does about damage: it sets its own file aside, tells of the spool's, and sends what comes back."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spool.aside import set_aside_spools
+from spool.batch import State
+from spool.delivery import DeliveryReader
+from spool.salvage import pieces
+from spool.writer import SpoolWriter
+from tests.shipper.host import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    host.drain.close()
+    host.writer.close()
+
+
+def test_batches_that_come_back_below_those_already_settled_are_sent(host: Host) -> None:
+    ids = host.commit(windows=5)
+    host.writer.close()
+    aside = host.directory / "spool.db.corrupt-20261123T000000Z"
+    shutil.copy(host.directory / "spool.db", aside)
+    host.writer = SpoolWriter.open(host.directory, "web-1")
+    with host.writer.transaction() as db:
+        db.execute("DELETE FROM batches WHERE id <= 3")
+    host.run(seconds=5)
+    assert set(host.states()) == set(ids[3:])
+    with DeliveryReader(host.directory, "main") as delivery:
+        assert delivery.settled_through() == ids[-1], "below this nobody looks any more"
+    for _ in pieces(host.writer, aside, ["main"], host.clock()):
+        host.run()
+    host.run()
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+    assert all(count == 1 for count in host.server.stored.values()), "and nothing is sent twice"
+
+
+def test_a_damaged_delivery_file_is_set_aside_and_everything_held_goes_again(host: Host) -> None:
+    ids = host.commit(windows=3)
+    host.run()
+    host.drain.close()
+    (host.directory / "delivery-main.db").write_bytes(b"no longer a database" * 400)
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+    assert set(host.server.stored.values()) == {2}
+    assert (next(host.directory.glob("delivery-main.db.corrupt-*"))).read_bytes().startswith(b"no longer")
+
+
+def test_damage_in_the_spool_is_told_to_the_collector_and_nothing_is_set_aside_by_the_shipper(host: Host) -> None:
+    host.commit(windows=3)
+    host.run()
+    host.writer.close()
+    whole = (host.directory / "spool.db").read_bytes()
+    (host.directory / "spool.db").write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    host.drain.close()
+    host.run(seconds=3)
+    assert (host.directory / "errand-suspect-shipper-main.json").exists()
+    assert not set_aside_spools(host.directory)
+    assert not list(host.directory.glob("delivery-main.db.corrupt-*"))
+    (host.directory / "spool.db").write_bytes(whole)
+    host.writer = SpoolWriter.open(host.directory, "web-1")

@@ -1,0 +1,61 @@
+"""The commands that look whether all is well: audit, check, and salvage, which puts right what can be."""
+
+import shutil
+
+from spool.connection import FILE
+from spool.reader import SpoolReader
+from spool.writer import SpoolWriter
+
+
+def test_the_command_shows_a_plan_and_applies_it_without_a_collector(made):
+    made.commit(5)
+    aside = made.folder / "elsewhere.db"
+    shutil.copy(made.directory / FILE, aside)
+    writer = SpoolWriter.open(made.directory, "web-1")
+    with writer.transaction() as db:
+        db.execute("DELETE FROM batches WHERE id IN (2, 3)")
+    writer.close()
+    plan = made.json("salvage", str(aside))
+    assert plan == {"applied": False, "readable": 5, "held": 3, "rotten": 0, "windows": 5}
+    with SpoolReader(made.directory) as reader:
+        assert len(reader.headers_after(0)) == 3
+    done = made.json("salvage", str(aside), "--apply")
+    assert (done["saved"], done["known"], done["lost"]) == (2, 3, 0)
+    with SpoolReader(made.directory) as reader:
+        assert [each.id for each in reader.headers_after(0)] == [1, 2, 3, 4, 5]
+    assert made.run("salvage", str(made.folder / "nothing"), exit_code=2)
+
+
+def test_check_grades_what_it_sees(made):
+    made.commit(3, rejected={"no_value": 2})
+    made.acknowledge([1, 2, 3])
+    made.close()
+    fine = made.json("check")
+    assert {each["what"]: each["grade"] for each in fine["findings"]}["payloads"] == 0
+    assert fine["exit_code"] in (0, 1)
+    assert made.run("check", "--nagios", exit_code=fine["exit_code"]).output.startswith("HOLDFAST ")
+    writer = SpoolWriter.open(made.directory, "web-1")
+    with writer.transaction() as db:
+        db.execute("UPDATE batches SET payload = zeroblob(length(payload)) WHERE id = 2")
+    writer.close()
+    bad = made.run("check", "--full", exit_code=2).output
+    assert "batches 2" in bad
+    assert "CRITICAL" in made.run("check", "--nagios", exit_code=2).output
+    made.directory.chmod(0o755)
+    assert "open to others" in made.run("check", exit_code=2).output
+
+
+def test_audit_says_what_adds_up_and_names_what_does_not(made):
+    made.commit(4, rejected={"no_value": 2})
+    made.acknowledge([1, 2])
+    made.close()
+    fine = made.json("audit")
+    assert (fine["problems"], fine["attention"], fine["exit_code"]) == ([], [], 0)
+    assert fine["destinations"] == {"main": {"acknowledged": 4, "unsent": 4}}
+    assert "verdict      adds up" in made.run("audit").output
+    writer = SpoolWriter.open(made.directory, "web-1")
+    with writer.transaction() as db:
+        db.execute("DELETE FROM batches WHERE id = 4")
+    writer.close()
+    wrong = made.run("audit", exit_code=2).output
+    assert "PROBLEM      batches 4 of window 4: gone" in wrong
