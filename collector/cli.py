@@ -65,13 +65,15 @@ def run() -> None:
         return open_spool(directory, host, time.time(), lambda replaced: log_replaced(log, replaced))
 
     writer: SpoolWriter | None = None
-    try:
-        writer = opened()
-    except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
-        log.warning("spool_not_open", extra=fields(error=str(error)))
     receiver = Receiver(time.monotonic)
     sparingly = Sparingly(log, 60.0, time.monotonic)
     try:
+        # Before the spool: the lock in there says since when a collector runs, and one that cannot listen does not.
+        _listen(receiver, ours)
+        try:
+            writer = opened()
+        except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
+            log.warning("spool_not_open", extra=fields(error=str(error)))
         committer = Committer(
             opened,
             directory=directory,
@@ -94,7 +96,6 @@ def run() -> None:
         gc.freeze()
         gc.set_threshold(1_000_000)
         sys.setswitchinterval(SWITCH_S)
-        _listen(receiver, ours)
         committer.start(writer)
         writer = None  # the committer's now
         collector.run()

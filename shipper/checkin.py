@@ -32,6 +32,9 @@ from spool.reader import SpoolReader
 from spool.survey import survey
 
 BEAT_S = 5.0
+RETRY_S = 10.0
+"""After a check-in that the server did not take, the next one comes so soon."""
+
 LOSSES_MOST = 100
 """Rows of losses in one check-in; more are summed up by `losses` of the facts."""
 
@@ -76,10 +79,12 @@ class CheckIn:
         for name, due_at in self._due_at.items():
             if due_at <= self._clock():
                 # Jitter of +-10 %: a fleet that was started by one command does not report in one second.
-                wait_s = self._settings.checkin_interval_s * (0.9 + 0.2 * self._draw())
-                self._due_at[name] = self._clock() + wait_s
                 self._beat("telling", at_most_s=self._settings.checkin_deadline_s)
-                self._tell(name, self._destinations[name])
+                accepted = self._tell(name, self._destinations[name])
+                wait_s = (
+                    self._settings.checkin_interval_s if accepted else min(RETRY_S, self._settings.checkin_interval_s)
+                )
+                self._due_at[name] = self._clock() + wait_s * (0.9 + 0.2 * self._draw())
         soonest = min(self._due_at.values(), default=float("inf")) - self._clock()
         return min(max(soonest, 0.0), BEAT_S)
 
@@ -87,7 +92,8 @@ class CheckIn:
         # What was told survives a restart in the heartbeat: losses of the time between are told after it.
         beat(self._directory, "checkin", self._now(), phase, told_until=self._told_until, **facts)
 
-    def _tell(self, name: str, destination: DestinationConfig) -> None:
+    def _tell(self, name: str, destination: DestinationConfig) -> bool:
+        """Post one check-in; returns whether the server took it."""
         now = self._now()
         try:
             body = self.body(name, now)
@@ -95,7 +101,7 @@ class CheckIn:
             token = token_of(destination)
         except HoldfastError as error:
             log.warning("checkin_not_sent", extra=fields(destination=name, error=str(error)))
-            return
+            return False
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         text = json.dumps(body, separators=(",", ":")).encode()
@@ -106,6 +112,7 @@ class CheckIn:
         if accepted:
             self._told_until[name] = now
         _log_checkin(name, body["state"], attempt, accepted)
+        return accepted
 
     def body(self, name: str, now: float) -> dict[str, Any]:
         """What is said to destination `name` at `now` (Unix seconds)."""

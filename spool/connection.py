@@ -71,6 +71,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def inode(path: Path) -> int | None:
+    """Which file `path` names now; None if there is none. A file set aside and its successor differ in this."""
     try:
         return path.stat().st_ino
     except OSError:
