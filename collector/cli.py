@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, get_args
@@ -69,7 +70,7 @@ def run() -> None:
     sparingly = Sparingly(log, 60.0, time.monotonic)
     try:
         # Before the spool: the lock in there says since when a collector runs, and one that cannot listen does not.
-        _listen(receiver, ours)
+        bound = _listen(receiver, ours)
         try:
             writer = opened()
         except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
@@ -96,6 +97,7 @@ def run() -> None:
         gc.freeze()
         gc.set_threshold(1_000_000)
         sys.setswitchinterval(SWITCH_S)
+        _say_listening(bound, ours.receive_buffer_bytes)
         committer.start(writer)
         writer = None  # the committer's now
         collector.run()
@@ -113,19 +115,27 @@ def run() -> None:
             writer.close()
 
 
-def _listen(receiver: Receiver, ours: CollectorConfig) -> None:
+def _listen(receiver: Receiver, ours: CollectorConfig) -> list[tuple[Listen, Signs, int]]:
+    """Bind every address; returns each with what its gauges' signs mean and the buffer that was granted, bytes."""
+    bound = []
     for wanted in ours.listen:
         signs = wanted.gauges or ours.gauge_signs
         listen, granted = receiver.listen(wanted, signs, ours.receive_buffer_bytes)
+        bound.append((listen, signs, granted))
+    return bound
+
+
+def _say_listening(bound: Sequence[tuple[Listen, Signs, int]], asked_bytes: int) -> None:
+    for listen, signs, granted in bound:
         log.info("listening", extra=fields(url=str(listen), gauges=signs, receive_buffer_bytes=granted))
-        if granted < ours.receive_buffer_bytes and listen.scheme in ("udp", "unixgram"):
+        if granted < asked_bytes and listen.scheme in ("udp", "unixgram"):
             log.warning(
                 "receive_buffer_small",
                 extra=fields(
                     url=str(listen),
-                    asked_bytes=ours.receive_buffer_bytes,
+                    asked_bytes=asked_bytes,
                     granted_bytes=granted,
-                    advice=f"sysctl -w net.core.rmem_max={ours.receive_buffer_bytes}",
+                    advice=f"sysctl -w net.core.rmem_max={asked_bytes}",
                 ),
             )
 
