@@ -7,7 +7,9 @@ embedded receiver needs is made, everything is checked, HOME/data/supervisord.co
 Called by deploy/run with the python of the environment that Holdfast is installed in.
 
 SIGINT, SIGTERM and SIGHUP (the terminal went away) end supervisord and with it every program; launch.py stays until
-they are gone. Exit code: supervisord's own, 78 for a bad configuration, 1 where something else is in the way.
+they are gone. If supervisord is killed its programs become launch.py's own, which ends them too, and if launch.py is
+killed the kernel ends supervisord: nothing outlives it either way. Exit code: 78 for a bad configuration, 1 where
+something else is in the way or supervisord ended by itself, else 0.
 """
 
 import ctypes
@@ -34,6 +36,7 @@ BIN = Path(sys.executable).parent
 SOCKET_BYTES = 90
 """A unix socket's path may have 107 bytes, and supervisord adds its pid to it while it starts."""
 
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 READY_S = 15.0
 STOP_S = 30.0
 
@@ -49,9 +52,14 @@ def main(home: Path) -> int:
             stop(f"{home}: Holdfast already runs here. End that one first, or name another folder with --home.")
         config = configured(home)
         checked(config)
-        file = data / "supervisord.conf"
-        file.write_text(rendered(config, control_socket(data), data / "log"))
-        return supervised(config, home, file)
+        file, control = data / "supervisord.conf", control_socket(data)
+        control.unlink(missing_ok=True)  # of a supervisord that was killed: we hold the lock, so nobody listens there
+        file.write_text(rendered(config, control, data / "log"))
+        try:
+            return supervised(config, home, file)
+        finally:
+            if control.parent != data:
+                shutil.rmtree(control.parent, ignore_errors=True)
 
 
 def stop(reason: str, code: int = 1) -> NoReturn:
@@ -73,16 +81,15 @@ def configured(home: Path) -> Config:
 
 def checked(config: Config) -> None:
     """Make what the receiver needs, then have each program check itself; ends here if one is not content."""
-    for step in ("init", "check") if "receiver" in config.tables else ():
-        made = subprocess.run([BIN / "holdfast-receiver", step], capture_output=True, text=True, check=False)
-        if made.returncode:
-            stop(f"{made.stderr.strip()} Nothing was started.", made.returncode)
-    check = subprocess.run([BIN / "holdfast-collector", "check"], capture_output=True, text=True, check=False)
-    for line in check.stdout.splitlines():
-        if not line.startswith("ok"):
-            print(line)
-    if check.returncode:
-        stop(f"{check.stderr.strip()} Nothing was started.".strip(), check.returncode)
+    receiver = [("holdfast-receiver", "init"), ("holdfast-receiver", "check")]
+    programs = [("holdfast-collector", "check"), ("holdfast-shipper", "check")]
+    for program, step in [*(receiver if "receiver" in config.tables else ()), *programs]:
+        done = subprocess.run([BIN / program, step], capture_output=True, text=True, check=False)
+        for line in done.stdout.splitlines():
+            if line.startswith(("warn", "bad")):
+                print(line)
+        if done.returncode:
+            stop(f"{done.stderr.replace('Error: ', '')}Nothing was started.", done.returncode)
 
 
 def control_socket(data: Path) -> Path:
@@ -113,11 +120,19 @@ def supervised(config: Config, home: Path, file: Path) -> int:
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, end)
-    child = subprocess.Popen([BIN / "supervisord", "-c", file], start_new_session=True, preexec_fn=die_with_parent)  # noqa: PLW1509 - no threads here
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    child = subprocess.Popen(
+        [BIN / "supervisord", "-c", file],
+        start_new_session=True,
+        preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no threads here
+    )
     started_at, told = time.time(), False
     while child.poll() is None and not ending:
-        if not told and (working(config, started_at) or time.time() > started_at + READY_S):
+        silent = silent_since(config, started_at)
+        if not told and (not silent or time.time() > started_at + READY_S):
             print(banner(config, home, file), flush=True)
+            if silent:
+                print(f"Not running yet: {', '.join(silent)}. Look into {home / 'data/log'}.", flush=True)
             told = True
         time.sleep(0.1)
     if child.poll() is None:
@@ -127,24 +142,43 @@ def supervised(config: Config, home: Path, file: Path) -> int:
             child.wait(STOP_S)
         except subprocess.TimeoutExpired:
             child.kill()
-    code = child.wait()
+    child.wait()
+    end_adopted()
     if not ending:
-        stop(f"supervisord ended by itself. Look into {home / 'data/log/supervisord.log'}", code or 1)
+        stop(f"supervisord ended by itself. Look into {home / 'data/log/supervisord.log'}")
     print("stopped")
     return 0
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent is gone: also a killed launch.py leaves no pipeline behind."""
-    pr_set_pdeathsig = 1  # linux/prctl.h
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+def prctl(option: int, value: int) -> None:
+    """Ask the kernel for something about this process."""
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def working(config: Config, since: float) -> bool:
-    """Whether collector and shippers have given a sign of life since `since`: then the collector receives."""
-    programs = {"collector", *(f"shipper-{each}" for each in config.destinations())}
+def end_adopted() -> None:
+    """End the programs that a killed supervisord has left to us: SIGTERM, which lets the collector commit, and wait."""
+    give_up_at = time.monotonic() + STOP_S
+    terminated: set[int] = set()
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        for pid in map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()):
+            if time.monotonic() > give_up_at:
+                os.kill(pid, signal.SIGKILL)
+            elif pid not in terminated:
+                os.kill(pid, signal.SIGTERM)
+                terminated.add(pid)
+        time.sleep(0.05)
+
+
+def silent_since(config: Config, since: float) -> list[str]:
+    """The programs that have given no sign of life since `since`: once all have, the collector receives."""
+    programs = ["collector", *(f"shipper-{each}" for each in config.destinations())]
     beats = heartbeats(spool_dir(config))
-    return all(each in beats and beats[each]["at"] >= since for each in programs)
+    return [each for each in programs if each not in beats or beats[each]["at"] < since]
 
 
 def banner(config: Config, home: Path, file: Path) -> str:

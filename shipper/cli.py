@@ -231,6 +231,21 @@ def encode(batch: int, name: str | None, curl: bool) -> None:
 
 
 @main.command()
+def check() -> None:
+    """Say whether `run` would work for every destination: keys, token, certificates. Touches no network.
+
+    Exit code 0 if it would, 78 if not.
+    """
+    config = load(named_config())
+    settings = config.section(ShipperConfig, "shipper")
+    for each in config.destinations() or [chosen(config, None)[0]]:
+        name, destination = chosen(config, each)
+        token_of(destination)
+        transport(destination, settings).close()
+        click.echo(f"ok    destination {name}  {destination.url}")
+
+
+@main.command()
 def checkin() -> None:
     """Post the health of every destination that has a checkin_url, until ended."""
     log_to()

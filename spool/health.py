@@ -52,11 +52,15 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A process's last heartbeat: at (Unix seconds), what it was doing, its process id."""
+    """A process's last heartbeat: at (Unix seconds), what it was doing, its process id.
+
+    `at_most_s` is how long that may take before the next beat; 0 for the usual pause.
+    """
 
     at: float
     phase: str
     pid: int
+    at_most_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +233,10 @@ def _silence(facts: Facts, who: str) -> Iterator[Finding]:
         yield State.FAIL, f"{who} has left no heartbeat: is it running?"
         return
     age = facts.at - beat.at
-    if age > VERY_SILENT_S:
+    overdue = age - beat.at_most_s
+    if overdue > VERY_SILENT_S:
         yield State.FAIL, f"{who} has been silent for {span(age)} (was in phase {beat.phase}): is it running?"
-    elif age > SILENT_S:
+    elif overdue > SILENT_S:
         yield State.DEGRADED, f"{who} has been silent for {span(age)} (was in phase {beat.phase})"
 
 

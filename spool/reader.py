@@ -286,11 +286,11 @@ class SpoolReader:
         """Losses since `since` added up: `rows`, `batches`, `points`, and `last_at` (None: there were none).
 
         Without `with_dead`, those are left out that had been dead or expired before (`age_dead`, `pruned by ann
-        (dead)` ...).
+        (dead)` ...). Rows of numbers that a salvage left out for safety lost nothing and are not counted.
         """
         return self._dicts(
             "SELECT count(*) AS rows, ifnull(sum(batches), 0) AS batches, ifnull(sum(points), 0) AS points,"
-            " max(at) AS last_at FROM losses WHERE at >= ? AND (? OR (reason NOT LIKE '%\\_dead' ESCAPE '\\'"
+            " max(at) AS last_at FROM losses WHERE at >= ? AND batches + points + lines > 0 AND (? OR (reason NOT LIKE '%\\_dead' ESCAPE '\\'"
             " AND reason NOT LIKE '%(dead)'))",
             (since, with_dead),
         )[0]

@@ -60,7 +60,12 @@ def folder_bytes(directory: Path) -> int:
 
 def _beats(directory: Path) -> dict[str, Beat]:
     return {
-        who: Beat(at=float(beat["at"]), phase=str(beat.get("phase", "?")), pid=int(beat.get("pid", 0)))
+        who: Beat(
+            at=float(beat["at"]),
+            phase=str(beat.get("phase", "?")),
+            pid=int(beat.get("pid", 0)),
+            at_most_s=float(beat.get("at_most_s", 0)),
+        )
         for who, beat in heartbeats(directory).items()
         if isinstance(beat.get("at"), int | float)
     }

@@ -131,6 +131,25 @@ def test_a_killed_launcher_leaves_no_pipeline_behind(installed: Path) -> None:
         wait_until(lambda: not processes_of(installed), 20, "everything gone")
 
 
+def test_a_killed_supervisord_takes_its_programs_with_it(installed: Path) -> None:
+    configure(installed)
+    with Launched(installed, Path("/")) as launched:
+        launched.ready(within_s=30)
+        os.kill(int((installed / "data/supervisord.pid").read_text()), signal.SIGKILL)
+        assert launched.process.wait(40) == 1
+    assert "supervisord ended by itself" in launched.text()
+    assert processes_of(installed) == []
+
+
+def test_what_the_shipper_lacks_is_said_before_anything_is_started(installed: Path) -> None:
+    configure(installed)
+    file = installed / "holdfast.toml"
+    file.write_text(file.read_text().replace('ca_file = "data/receiver/ca.pem"', 'ca_file = "nowhere.pem"'))
+    with Launched(installed, Path("/")) as launched:
+        assert launched.process.wait(30) == 78
+    assert "nowhere.pem" in launched.text() and "Nothing was started" in launched.text()
+
+
 @pytest.mark.parametrize("which", ["statsd", "receiver"])
 def test_a_busy_port_is_named_with_the_key_to_change(installed: Path, which: str) -> None:
     statsd, receiver = configure(installed)

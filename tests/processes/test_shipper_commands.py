@@ -114,3 +114,11 @@ def test_nothing_that_is_kept_or_logged_holds_the_token(pipeline: Pipeline) -> N
     pipeline.stop_all()
     holding = [each for each in pipeline.home.rglob("*") if each.is_file() and token in each.read_bytes()]
     assert holding == [pipeline.home / "receiver/token"]
+
+
+def test_check_is_content_with_what_run_would_start_with(pipeline: Pipeline) -> None:
+    pipeline.command("shipper.receiver.cli", "init")
+    assert "ok    destination main" in pipeline.command("shipper.cli", "check").stdout
+    (pipeline.home / "receiver/ca.pem").unlink()
+    done = pipeline.command("shipper.cli", "check", check=False)
+    assert done.returncode == 78 and "ca.pem" in done.stderr
