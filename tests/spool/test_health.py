@@ -196,6 +196,13 @@ def test_a_refusing_server_turns_health_red_within_sixty_seconds_of_the_fault() 
     assert 30 < after_s < 60
 
 
+def test_a_process_that_said_how_long_it_takes_is_not_silent_before_that() -> None:
+    sending = Beat(NOW - 70, "sending", 12, at_most_s=65)
+    assert judge(dataclasses.replace(healthy(), beats={**healthy().beats, "shipper-main": sending})).state is State.OK
+    hung = dataclasses.replace(sending, at_most_s=5)
+    assert judge(dataclasses.replace(healthy(), beats={**healthy().beats, "shipper-main": hung})).state is State.FAIL
+
+
 def test_the_json_form_keeps_its_keys() -> None:
     document = json.loads(json.dumps(as_json(healthy(), judge(healthy()))))
     assert list(document) == [
@@ -205,7 +212,7 @@ def test_the_json_form_keeps_its_keys() -> None:
         "interval_s", "started_at", "last_commit_at", "series", "lines_per_s", "batches_per_s", "windows", "lines",
         "accepted", "rejected", "rejected_by", "dropped", "recent_dropped", "overflowed",
     }  # fmt: skip
-    assert set(document["beats"]["collector"]) == {"at", "phase", "pid"}
+    assert set(document["beats"]["collector"]) == {"at", "phase", "pid", "at_most_s"}
     assert set(document["destinations"][0]) == {
         "name", "configured", "problem", "unsent_batches", "unsent_points", "unsent_bytes", "oldest_unsent_end",
         "first_unsent_window", "last_unsent_window",

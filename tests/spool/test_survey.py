@@ -90,9 +90,10 @@ def test_a_delivery_file_of_another_spool_means_everything_is_unsent_and_says_so
 
 def test_losses_and_those_of_batches_long_dead_are_told_apart(tmp_path: Path) -> None:
     writer = spool_of(tmp_path, 1)
-    writer.shed([Window(2, NOW, NOW + 10, ())], NOW - 20, "age_dead")
+    writer.shed([Window(2, NOW, NOW + 10, (), lines=1)], NOW - 20, "age_dead")
+    writer.shed([Window(9, NOW, NOW + 10, ())], NOW - 5, "damage")  # numbers left out, nothing lost
     assert survey(tmp_path, [], LIMITS, 10, NOW).losses.recent_rows == 0
-    writer.shed([Window(3, NOW, NOW + 10, (), lines=5)], NOW - 10, "memory")
+    writer.shed([Window(10, NOW, NOW + 10, (), lines=5)], NOW - 10, "memory")
     losses = survey(tmp_path, [], LIMITS, 10, NOW).losses
     writer.close()
     assert (losses.recent_rows, losses.week_rows, losses.last_at) == (1, 2, NOW - 10)
