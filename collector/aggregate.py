@@ -87,6 +87,7 @@ class Closed:
     accepted: int
     rejected: Mapping[str, int]
     overflowed: int
+    name_bytes: int = 0
 
     @property
     def counters(self) -> dict[str, float]:
@@ -141,7 +142,7 @@ class Aggregate:
         self._held_as: dict[Kind, dict[str, Any]] = {kind: {} for kind in _NEW}
         self._blank: Cell = [0]
         self._rejected: dict[str, Cell] = {}
-        self._overflowed = 0
+        self._overflowed = self._name_bytes = 0
         self._room = self._max_series - len(self._held)
 
     def not_taken(self, reason: str | None) -> Cell:
@@ -162,7 +163,7 @@ class Aggregate:
             return self.gauge(series, value, delta)
         held = self._held_as[kind]
         target = held.get(series)
-        if target is None and self._admit():
+        if target is None and self._admit(series):
             target = held[series] = _NEW[kind]()
         to = held.setdefault(OVERFLOW, _NEW[kind]()) if target is None else target
         if kind == "counter":
@@ -173,17 +174,18 @@ class Aggregate:
             to.add(value)
         return target
 
-    def _admit(self) -> bool:
+    def _admit(self, series: str) -> bool:
         """Whether there is room for a new series; counts the sample if not."""
         if self._room > 0:
             self._room -= 1
+            self._name_bytes += len(series)
             return True
         self._overflowed += 1
         return False
 
     def gauge(self, series: str, value: float, delta: bool) -> str | None:
         """Set a gauge, or move it by `value`; one that is not known moves from 0. Returns what `add` does."""
-        admitted = series in self.gauges or series in self._held or self._admit()
+        admitted = series in self.gauges or series in self._held or self._admit(series)
         to = series if admitted else OVERFLOW
         if delta:
             value += self.gauges.get(to, self._held.get(to, 0.0))
@@ -215,6 +217,7 @@ class Aggregate:
             accepted=lines - sum(rejected.values()),
             rejected=rejected,
             overflowed=self._overflowed,
+            name_bytes=self._name_bytes,
         )
         self._begin()
         return closed

@@ -49,7 +49,8 @@ class Finished:
     @property
     def size_bytes(self) -> int:
         """Estimated memory: series, and at most one distinct value per line."""
-        return 4_096 + _SERIES_BYTES * self.closed.series + _LINE_BYTES * min(self.closed.accepted, 10**6)
+        names_bytes = self.closed.name_bytes
+        return 4_096 + names_bytes + _SERIES_BYTES * self.closed.series + _LINE_BYTES * min(self.closed.accepted, 10**6)
 
     def window(self, points: Sequence[Point]) -> Window:
         """The spool's form, its sequence number not yet given."""

@@ -126,9 +126,10 @@ class Drain:
             if wait_s > 0:
                 return min(wait_s, POLL_S)
             return self._send_something(spool, delivery)
+        except ConfigError as error:  # the token's file: `run` had one when it began, so somebody is changing it
+            self._sparingly.warning("token_unavailable", destination=self._name, error=str(error))
+            return POLL_S
         except HoldfastError as error:
-            if isinstance(error, ConfigError):
-                raise
             self._sparingly.warning("spool_unavailable", destination=self._name, error=str(error))
             self.close()
             if isinstance(error, SpoolDamaged):

@@ -1,5 +1,6 @@
 """Windows reach the spool, or stay in memory until they do, or are recorded as lost. Real spool, real thread."""
 
+import shutil
 import threading
 import time
 
@@ -18,6 +19,7 @@ from spool.errand import Errands
 from spool.errors import SpoolBusy
 from spool.evict import Evictor
 from spool.heartbeat import heartbeats
+from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
 
 
@@ -181,3 +183,21 @@ def test_handing_over_never_waits_for_a_spool_that_hangs(made):
     assert not committer.finish(0.05)
     release.set()
     told.wait_for(Kept)
+
+
+def test_a_folder_that_was_removed_is_made_anew_and_the_window_is_committed_there(made, tmp_path):
+    folder = tmp_path / "spool"
+    committer, told = made(lambda: SpoolWriter.open(folder, "web-1"))
+    committer.start()
+    committer.hand_over(finished(b"a:1|c"))
+    told.wait_for(Committed)
+    shutil.rmtree(folder)
+    committer.hand_over(finished(b"a:2|c"))
+    told.wait_for(Committed, 2)
+    with SpoolReader(folder) as reader:
+        assert [each.window_seq for each in reader.headers_after(0)] == [1]
+
+
+def test_what_waits_is_estimated_with_the_length_of_its_names():
+    few, long = finished(b"a:1|c"), finished(b"a" * 1000 + b":1|c|#" + b"b" * 5000)
+    assert long.size_bytes - few.size_bytes >= 5_999

@@ -265,6 +265,19 @@ def test_a_deployment_that_answers_400_for_a_while_kills_none_of_the_few_that_it
     assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 30
 
 
+def test_a_token_that_is_being_changed_is_waited_for(tmp_path: Path) -> None:
+    host = Host(tmp_path / "spool", token_file=tmp_path / "token")
+    host.commit()
+    assert host.drain.turn() == POLL_S
+    assert host.server.requests == []
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "token").chmod(0o600)
+    host.run()
+    assert list(host.states().values()) == [State.ACKNOWLEDGED]
+    host.drain.close()
+    host.writer.close()
+
+
 def test_a_missing_spool_is_waited_for(tmp_path: Path) -> None:
     host = Host(tmp_path / "spool")
     host.writer.close()

@@ -282,13 +282,60 @@ print("kept", len(held), "failures", failures)
 """
 
 
-def test_on_a_full_disk_the_newest_windows_are_kept_and_the_losses_recorded(tmp_path):
-    """On a file system of 16 MiB of its own, in a mount namespace of its own."""
+FULL_DISK_WITH_NOTHING_TO_EVICT = """
+import sys
+from pathlib import Path
+from spool.batch import Point, Window
+from spool.config import SpoolConfig
+from spool.errors import SpoolBusy
+from spool.evict import Evictor
+from spool.reader import SpoolReader
+from spool.writer import SpoolWriter
+
+disk = Path(sys.argv[1])
+writer = SpoolWriter.open(disk / "spool", "host-1")
+evictor = Evictor(writer, SpoolConfig(max_bytes=2**30), ["main"])   # less is free than the reserve
+
+def commit():
+    seq = writer.next_window_seq()
+    points = [Point("hits", "counter", {}, {"value": 1.0})] * 3000
+    writer.commit(Window(seq, seq * 10.0 - 10, seq * 10.0, points), seq * 10.0)
+
+for _ in range(20):
+    commit()
+    evictor.run(0.0)
+(disk / "spool" / "ballast").write_bytes(bytes(4 * 1024 * 1024))
+writer.checkpoint()
+with open(disk / "hog", "wb", buffering=0) as hog:
+    try:
+        while True:
+            hog.write(bytes(4096))
+    except OSError:
+        pass
+try:
+    for _ in range(20):
+        commit()
+    raise SystemExit("the disk was not full")
+except SpoolBusy:
+    pass
+assert evictor.free_ballast()
+commit()                                                    # the ballast's room is enough for it
+evictor.run(0.0)
+with SpoolReader(disk / "spool") as reader:
+    assert reader.losses() == [], reader.losses()
+    assert len(reader.headers_after(0)) >= 21
+writer.close()
+print("kept")
+"""
+
+
+def on_a_small_disk(tmp_path, script):
+    """Run a script on a file system of 16 MiB of its own, in a mount namespace of its own; what it printed."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = f'mount -t tmpfs -o size={SMALL_DISK_BYTES} tmpfs "$1" && exec "$2" -c "$3" "$1"'
     ran = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", disk, sys.executable, FULL_DISK],
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", disk, sys.executable, script],
         capture_output=True,
         text=True,
         timeout=60,
@@ -297,7 +344,15 @@ def test_on_a_full_disk_the_newest_windows_are_kept_and_the_losses_recorded(tmp_
     if "unshare" in ran.stderr or "mount:" in ran.stderr:
         pytest.skip(f"no mount namespace here: {ran.stderr.strip()}")
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("kept")
+    return ran.stdout
+
+
+def test_on_a_full_disk_the_newest_windows_are_kept_and_the_losses_recorded(tmp_path):
+    assert on_a_small_disk(tmp_path, FULL_DISK).startswith("kept")
+
+
+def test_a_full_disk_costs_a_small_spool_nothing_and_the_ballast_lets_it_go_on(tmp_path):
+    assert on_a_small_disk(tmp_path, FULL_DISK_WITH_NOTHING_TO_EVICT).startswith("kept")
 
 
 def test_an_eviction_that_the_disk_refuses_deletes_nothing_and_says_so(writer, main):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from spool.batch import MAX_POINTS, Point, Window, decode, points_of
-from spool.errors import SpoolBusy, SpoolDamaged, SpoolUnusable
+from spool.errors import SpoolBusy, SpoolDamaged, SpoolMissing, SpoolUnusable
 from spool.reader import SpoolReader
 from spool.retention import Loss, Reason
 from spool.writer import BUSY_S, SpoolWriter
@@ -315,3 +315,12 @@ def test_a_reader_stopped_in_the_middle_of_a_read_does_not_delay_a_commit(writer
             child.kill()
     writer.checkpoint()
     assert (writer.directory / "spool.db-wal").stat().st_size == 0
+
+
+def test_a_file_that_somebody_removed_is_not_written_to_any_more(tmp_path):
+    writer = SpoolWriter.open(tmp_path, "host-1")
+    writer.commit(Window(1, 0.0, 10.0, []), 10.0)
+    (tmp_path / "spool.db").unlink()
+    with pytest.raises(SpoolMissing, match="no longer the file"):
+        writer.commit(Window(2, 10.0, 20.0, []), 20.0)
+    writer.close()
