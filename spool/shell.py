@@ -43,7 +43,6 @@ class Program(click.Group):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         with_config(self)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
@@ -64,7 +63,8 @@ class Program(click.Group):
 
 
 def with_config(command: click.Command) -> click.Command:
-    """Give a command the option `--config`, once."""
+    """Give a command the options `--config` and `-h`, once."""
+    command.context_settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
     if not any(parameter.name == "config" for parameter in command.params):
         command.params.append(
             click.Option(
