@@ -45,6 +45,9 @@ def serve(port: int, folder: Path) -> None:
     context.load_cert_chain(folder / "receiver/server.pem", folder / "receiver/server-key.pem")
 
     def talk(raw: socket.socket) -> None:
+        raw.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # as real servers do; else its second packet waits for our ACK
         try:
             with context.wrap_socket(raw, server_side=True) as connection:
                 rest = b""
