@@ -37,6 +37,7 @@ SOCKET_BYTES = 90
 """A unix socket's path may have 107 bytes, and supervisord adds its pid to it while it starts."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+CHECKED = ("holdfast-collector", "holdfast-shipper")
 READY_S = 15.0
 STOP_S = 30.0
 
@@ -81,15 +82,18 @@ def configured(home: Path) -> Config:
 
 def checked(config: Config) -> None:
     """Make what the receiver needs, then have each program check itself; ends here if one is not content."""
-    receiver = [("holdfast-receiver", "init"), ("holdfast-receiver", "check")]
-    programs = [("holdfast-collector", "check"), ("holdfast-shipper", "check")]
-    for program, step in [*(receiver if "receiver" in config.tables else ()), *programs]:
-        done = subprocess.run([BIN / program, step], capture_output=True, text=True, check=False)
-        for line in done.stdout.splitlines():
-            if line.startswith(("warn", "bad")):
-                print(line)
-        if done.returncode:
-            stop(f"{done.stderr.replace('Error: ', '')}Nothing was started.", done.returncode)
+    receiver = ["holdfast-receiver"] if "receiver" in config.tables else []
+    for commands in ([(each, "init") for each in receiver], [(each, "check") for each in (*receiver, *CHECKED)]):
+        started = [
+            subprocess.Popen([BIN / program, step], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for program, step in commands
+        ]
+        for each, (said, complained) in [(each, each.communicate()) for each in started]:
+            for line in said.splitlines():
+                if line.startswith(("warn", "bad")):
+                    print(line)
+            if each.returncode:
+                stop(f"{complained.replace('Error: ', '')}Nothing was started.", each.returncode)
 
 
 def control_socket(data: Path) -> Path:

@@ -16,7 +16,7 @@ NAMES = {"c_slow", "w_trickle", "s_drip", "l_drip", "b_gzip_mute", "t_syn_droppe
 def test_every_wait_of_an_attempt_ends_by_its_deadline(tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None:
-        pytest.skip("strace is not installed (apt-get install strace)")
+        pytest.fail("strace is missing: run tests/run, which installs it")
     cases = [(each, scheme) for each, scheme in CASES if each.name in NAMES and scheme == each.schemes[-1]]
     trace = tmp_path / "trace"
     client = (strace, "-f", "-ttt", "-o", str(trace), "-e", f"trace={CALLS}", sys.executable)
