@@ -236,9 +236,12 @@ def test_a_busy_port_ends_the_start_with_the_address_and_the_key(start):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"udp://127.0.0.1:{taken.getsockname()[1]}"
-        code, said = refused(start([url]))
+        running = start([url])
+        code, said = refused(running)
     assert code == 1
     assert said.startswith(f"Error: {url}: in use; change [collector] listen")
+    # Health takes the lock's time for the collector's start: one that cannot listen must not look like a new one.
+    assert not (running.folder / "spool/collector.lock").exists()
 
 
 def test_a_second_collector_on_one_spool_is_refused(start):

@@ -1,0 +1,75 @@
+"""When the check-in is posted, with a scripted server and our own clock."""
+
+import json
+from pathlib import Path
+
+from shipper.budget import Phase, Timings
+from shipper.checkin import RETRY_S, CheckIn, Report
+from shipper.config import DestinationConfig, ShipperConfig
+from shipper.exchange import Attempt, Request, Response
+from spool.config import SpoolConfig
+
+
+class Server:
+    def __init__(self) -> None:
+        self.status: int | None = 200
+        self.told: list[dict[str, object]] = []
+
+    def attempt(self, request: Request, deadline_s: float) -> Attempt:
+        response = None if self.status is None else Response(self.status, {}, b"")
+        self.told.append(json.loads(request.body))
+        error = "connection refused" if response is None else None
+        return Attempt(response, Phase.READ, Timings(), 1.0, 0.0, 1, 1, None, error, False)
+
+    def close(self) -> None:
+        pass
+
+
+def made(folder: Path, server: Server, clock: list[float]) -> CheckIn:
+    destination = DestinationConfig(url="https://x/v1/batches", checkin_url="https://x/v1/checkin")
+    return CheckIn(
+        folder,
+        SpoolConfig(),
+        {"main": destination},
+        ShipperConfig(checkin_interval_s=60),
+        Report("web-1", "0", "3", 10),
+        {"main": server},
+        lambda: 1_795_000_000.0 + clock[0],
+        lambda: clock[0],
+        lambda: 0.5,
+    )
+
+
+def told_within(checkin: CheckIn, server: Server, clock: list[float], seconds: float) -> int:
+    before, until = len(server.told), clock[0] + seconds
+    while clock[0] < until:
+        clock[0] += checkin.turn()
+    return len(server.told) - before
+
+
+def test_health_is_told_once_a_minute_and_a_missing_spool_is_what_is_told(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    assert told_within(made(tmp_path, server, clock), server, clock, 600) == 10
+    assert server.told[-1]["state"] == "FAIL" and "spool.db" in str(server.told[-1]["reasons"])
+
+
+def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    checkin = made(tmp_path, server, clock)
+    server.status = None
+    assert told_within(checkin, server, clock, 10 * RETRY_S) == 10
+    server.status = 503
+    assert told_within(checkin, server, clock, 10 * RETRY_S) == 10
+    server.status = 200
+    assert told_within(checkin, server, clock, 600) == 10
+
+
+def test_losses_are_told_until_the_server_has_taken_them(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    checkin = made(tmp_path, server, clock)
+    server.status = 500
+    told_within(checkin, server, clock, 60)
+    assert len({each["since"] for each in server.told}) == 1
+    server.status = 200
+    told_within(checkin, server, clock, 180)
+    assert len({each["since"] for each in server.told}) > 2
