@@ -290,7 +290,7 @@ class SpoolReader:
         """
         return self._dicts(
             "SELECT count(*) AS rows, ifnull(sum(batches), 0) AS batches, ifnull(sum(points), 0) AS points,"
-            " max(at) AS last_at FROM losses WHERE at >= ? AND batches + points + lines > 0"
+            " max(at) AS last_at FROM losses WHERE at >= ? AND NOT (reason = 'damage' AND batches + points = 0)"
             " AND (? OR (reason NOT LIKE '%\\_dead' ESCAPE '\\' AND reason NOT LIKE '%(dead)'))",
             (since, with_dead),
         )[0]
