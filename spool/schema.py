@@ -16,6 +16,20 @@ from pathlib import Path
 from spool.connection import APPLICATION_ID, translated, write
 from spool.errors import SpoolMissing, SpoolUnusable
 
+CHANGES = """
+        CREATE TABLE changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            who TEXT NOT NULL,
+            command TEXT NOT NULL,
+            batches INTEGER NOT NULL,
+            first_batch INTEGER,
+            last_batch INTEGER,
+            ids TEXT NOT NULL
+        ) STRICT
+        """
+"""What operators changed: in a delivery file from the first step on, in spool.db since its second."""
+
 SPOOL_STEPS: Sequence[Sequence[str]] = (
     (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -90,20 +104,7 @@ SPOOL_STEPS: Sequence[Sequence[str]] = (
         WHERE s.type IN ('integer', 'real')
         """,
     ),
-    (
-        """
-        CREATE TABLE changes (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            at REAL NOT NULL,
-            who TEXT NOT NULL,
-            command TEXT NOT NULL,
-            batches INTEGER NOT NULL,
-            first_batch INTEGER,
-            last_batch INTEGER,
-            ids TEXT NOT NULL
-        ) STRICT
-        """,
-    ),
+    (CHANGES,),
 )
 
 DELIVERY_STEPS: Sequence[Sequence[str]] = (
@@ -166,18 +167,7 @@ DELIVERY_STEPS: Sequence[Sequence[str]] = (
             failed INTEGER NOT NULL
         ) STRICT
         """,
-        """
-        CREATE TABLE changes (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            at REAL NOT NULL,
-            who TEXT NOT NULL,
-            command TEXT NOT NULL,
-            batches INTEGER NOT NULL,
-            first_batch INTEGER,
-            last_batch INTEGER,
-            ids TEXT NOT NULL
-        ) STRICT
-        """,
+        CHANGES,
     ),
 )
 

@@ -48,18 +48,14 @@ class Place:
     @property
     def interval_s(self) -> int:
         """[collector] interval_s."""
-        return self.whole("collector", "interval_s") or 10  # the default of collector/config.py
+        return self.config.window_s()
 
     def whole(self, table: str, key: str) -> int | None:
         """A whole number from another package's table, None where there is none.
 
         Unchecked: to load the package that declares the key would cost more than the whole command.
         """
-        variable = "HOLDFAST_" + f"{table}_{key}".upper().replace(".", "_").replace("-", "_")
-        override = self.config.environment.get(variable, "")
-        if override.isascii() and override.isdecimal():
-            return int(override)
-        value = self.config.tables.get(table, {}).get(key)
+        value = self.config.raw(table, key, None)
         return value if isinstance(value, int) else None
 
     def names(self, only: str | None = None) -> list[str]:
