@@ -85,11 +85,12 @@ def test_numbers_of_the_datadog_client_arrive_with_their_tags(running: Pipeline)
 
 
 def test_shell_one_liners_arrive_over_ipv4_and_ipv6(running: Pipeline) -> None:
+    # Not `nc -w0`, as is often seen: it ends at once if its input is not there yet, and has sent nothing.
     port, port6 = running.statsd[1], running.statsd6[1]
     shell = f"""
     echo -n 'sh.hits:1|c|@0.1' > /dev/udp/127.0.0.1/{port}
-    printf 'sh.hits:5|c\\nsh.lat:1:2:3|ms|@0.5|#env:prod\\n' | nc -u -w0 127.0.0.1 {port}
-    printf 'sh.hits:2|c' | nc -6 -u -w0 ::1 {port6}
+    printf 'sh.hits:5|c\\nsh.lat:1:2:3|ms|@0.5|#env:prod\\n' | nc -u -q0 127.0.0.1 {port}
+    printf 'sh.hits:2|c' | nc -6 -u -q0 ::1 {port6}
     """
     subprocess.run(["bash", "-ec", shell], check=True, timeout=20)
     arrived(running, "sh.hits", "value", 17)
