@@ -16,6 +16,7 @@ A spool is a folder of mode 0700. Everything in it:
     errand-*                  what an operator asks of the     the command that asks, and the collector that answers
                               collector (errand.py)
     ballast                   room to delete in when the disk is full
+    last-words                what a collector could not commit before it had to stop (lastwords.py)
     *.corrupt-TIME            damaged, set aside by who writes it; *.salvaged beside it: what could be read is saved
     *.of-spool-*              set aside, never read again by itself
 
@@ -23,11 +24,16 @@ A spool is a folder of mode 0700. Everything in it:
 make one *point*; the points of a window are committed as one *batch*, or as several of at most 5,000 points in one
 transaction.
 
+DogStatsD's events and service checks travel beside them: a line is one, and each different one of a window is a point
+of its own kind with the words in `fields` (batch.Point). They are acknowledged, replayed and lost like any other; what
+a destination's format cannot carry of them, its protocol leaves out (shipper/protocols/readings.py).
+
 **Batches.** A row of `batches` is immutable. Its `id` is never used again (AUTOINCREMENT); its `key` is the random id
 of the spool and the id, and is what every receiver knows it by, for ever. `payload` is one gzip member with one line
 of JSON (batch.py); `sha256` is the hash of exactly these bytes and is compared before each send. Several batches are
 sent in one request by putting their members one after the other: nothing is encoded twice, and a retry is the same
-bytes.
+bytes. Only payloads have a hash: a number in `windows` that the disk changed is noticed by `holdfast audit`, where it
+no longer adds up, and cannot be put right; what it counted is in the payloads.
 
 **States.** At each destination a batch is in exactly one:
 
@@ -42,8 +48,13 @@ bytes.
                      -> dead             refused, and again after another was acknowledged (shipper/trouble.py)
                      -> expired          age
                      -> held -> unsent   an operator
-    acknowledged, dead, expired -> unsent   `holdfast replay`, under the same key; who, when and what stay in `changes`
+    acknowledged, dead, expired -> unsent   `holdfast replay`, under the same key or as new; `changes` has who and when
     dead   -> expired                    `holdfast dead drop`: given up by a person, whose name is in the reason
+
+`holdfast replay --as-new` sends a batch to one destination under a key of its own there, `9f3c...-8841~1`, then `~2`:
+for a server that lost the data and kept the keys. How often is kept in `renewals` of the delivery file, in the
+transaction that makes the batch unsent, and does not change while it is unsent: so every attempt sends the same key and
+the same text (shipper/rewritten.py). If that file is lost, what goes again goes under the first key.
 
 A batch that is too large for a server goes there in parts (shipper/parts.py): documents like its own with some of its
 points, under keys like `9f3c...-8841/1-2500`. Parts have no state; the batch is acknowledged when all its points are.
@@ -53,7 +64,9 @@ receiver that knows a part or the whole takes no point of it twice.
 There is no state for "being sent". That is a fact about a process and ends with it, so nothing has to be expired,
 unlocked or repaired after a crash.
 
-**Guarantees, and what a crash leaves.** Both files are WAL with synchronous=FULL.
+**Guarantees, and what a crash leaves.** Both files are WAL with synchronous=FULL. Delivery files too: the collector
+deletes what is acknowledged, for good, and were the acknowledgement lost in a power cut after that, nobody could say
+what became of the batch.
 
     the collector dies ...  before COMMIT      the window of that moment is lost: it was in memory only
                             after COMMIT       nothing is lost, also not by a power cut
@@ -76,7 +89,7 @@ Delivery is at least once. It is exactly once where the receiver remembers keys,
 **Who may wait for whom.** Nobody shares a lock with the collector: readers of a WAL file never block its writer, and
 the collector never opens a delivery file for writing. So a shipper that is stopped in the middle of anything delays
 no commit. What a stopped reader can do is keep the WAL from shrinking; that is why every method of the readers ends
-its statement first.
+its statement first. Once it has gone, a large WAL is moved into the file beside the commits (checkpoint.py).
 
 **Losses.** Data that is given up is written down in the same transaction: a row of `losses` says when, why, which
 windows and batches, how many points and lines, and at which destinations it was still unsent. What is in no window,
@@ -91,5 +104,6 @@ waits or measures uses the monotonic clock.
 up to date in one transaction by the process that writes it; a newer one is refused untouched.
 
 Views `points` and `recent_points` unfold the payloads: (batch, ts, name, type, tags, stat, value), `ts` being the end
-of the window. They need the function `batch_json`, which `holdfast query` has, and sqlite-utils through our plugin.
+of the window; whole points, with sketches and words, are what `json_each(batch_json(payload))` gives. The function
+`batch_json` is there in `holdfast query`, and in sqlite-utils through our plugin.
 """

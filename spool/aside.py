@@ -15,7 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from spool.connection import FILE
+from spool.connection import FILE, look_for_damage, open_writer, refuse_broken_header
+from spool.delivery import BUSY_S, file_name
+from spool.errors import SpoolDamaged
+
+CHECK_S = 2.0
+"""How long a delivery file is looked at that something damaged was met beside."""
 
 _SIDES = ("-wal", "-shm")
 _ASIDE = re.compile(re.escape(FILE) + r"\.corrupt-[0-9TZ]+")
@@ -33,6 +38,26 @@ def set_aside(path: Path, at: float) -> Path:
     # The file goes first: a WAL without its file is taken up by the next start, a file without its WAL would be used.
     finish_setting_aside(path, aside)
     return aside
+
+
+def set_aside_if_damaged(directory: Path, destination: str, at: float) -> Path | None:
+    """Set a damaged delivery file aside, for its shipper: what is held goes again under the same keys.
+
+    Returns where it is now, None if it is whole as far as CHECK_S shows. Raises SpoolBusy, SpoolUnusable or OSError.
+    """
+    path = directory / file_name(destination)
+    if not path.exists():
+        return None
+    try:
+        refuse_broken_header(path)
+        connection = open_writer(path, BUSY_S)
+        try:
+            look_for_damage(connection, path, CHECK_S)
+        finally:
+            connection.close()
+    except SpoolDamaged:
+        return set_aside(path, at)
+    return None
 
 
 def finish_setting_aside(path: Path, aside: Path) -> None:

@@ -1,7 +1,9 @@
 """Points, windows, and the stored form of a batch: one JSON document, gzip-compressed.
 
     {"v":1,"key":"9f3c...-8841","id":8841,"host":"web-1","window":{"start":1764000000,"end":1764000010,"seq":8841},
-     "points":[{"name":"api.hits","type":"counter","tags":{"env":"prod"},"value":2.0}, ...]}
+     "points":[{"name":"api.hits","type":"counter","tags":{"env":"prod"},"value":2.0},
+               {"name":"deploy","type":"event","tags":{},"count":1,"fields":{"text":"v1.2 is out","priority":"low"}},
+               {"name":"db.up","type":"service_check","tags":{},"count":3,"value":2,"fields":{"text":"no answer"}}]}
 
 One document is one line with a newline at its end, and one gzip member with no time stamp in its header.
 Members can therefore be concatenated as they are: the result is gzip again, its content newline-delimited
@@ -17,12 +19,15 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from spool.errors import PayloadError
 
 MAX_POINTS = 5_000
 """Points in one batch; a larger window becomes several batches in one transaction."""
+
+NOTICES = frozenset(["event", "service_check"])
+"""Types of points that were said, not measured."""
 
 VERSION = 1
 
@@ -30,19 +35,26 @@ PIECE_POINTS = 64
 
 GZIP = 31
 """zlib's wbits for a gzip member; the header's time stamp is then zero."""
+_LEVEL = 5
+"""Level 6 takes 1.6 times as long for 7 % less (measured on points)."""
 
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
 """A point contains no cycle, and looking for one takes a third of the time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One series in one window.
+class Point(NamedTuple):
+    """One series in one window, or something that was said in it. A tuple, because one is made for each series.
 
     `type` is counter, gauge, timer or set. `values` maps a statistic to a finite number: `value` for
     counters (sum, scaled by sample rates), gauges (last) and sets (distinct members); `count`, `sum`,
-    `min`, `max`, `mean`, `stddev` and `p50` ... for timers, which may also carry `sketch`, a JSON object
-    (see collector/sketch.py). `tags` has "" for a tag without a value.
+    `min`, `max`, `mean`, `stddev` and `p50` ... for timers. Timers and sets may also carry `sketch`, a JSON object from
+    which those of other windows and hosts can be merged (collector/sketch.py, distinct.py). `tags` has "" for a tag
+    without a value.
+
+    NOTICES are `event`, whose name is its title, and `service_check`, whose `value` is 0 OK, 1 warning, 2 critical or
+    3 unknown. `count` says how often exactly this came in the window; `fields` is a JSON object of what was said:
+    `text`, `timestamp` (Unix seconds, if the client gave one), `priority`, `alert`, `source`, `aggregation_key`.
+    There may be several with one name and tags; of a check's the last has its latest status.
     """
 
     name: str
@@ -132,16 +144,27 @@ def split(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
 def _pieces(head: Mapping[str, object], points: Sequence[Point]) -> Iterator[bytes]:
     """The document in pieces of some kilobytes.
 
-    Another thread has to receive meanwhile: one call of json for 5,000 points keeps the interpreter for 20 ms (and is
-    slower by a quarter), while zlib gives it away at each piece.
+    Another thread has to receive meanwhile: one call for 5,000 points would keep the interpreter for milliseconds,
+    while zlib gives it away at each piece.
     """
     yield _JSON.encode(head).removesuffix("]}").encode()
     for first in range(0, len(points), PIECE_POINTS):
-        piece = [
-            {"name": p.name, "type": p.type, "tags": p.tags, **p.values} for p in points[first : first + PIECE_POINTS]
-        ]
-        yield (_JSON.encode(piece)[1:-1] if not first else "," + _JSON.encode(piece)[1:-1]).encode()
+        yield _listed(points[first : first + PIECE_POINTS], b"," if first else b"")
     yield b"]}\n"
+
+
+def _listed(points: Sequence[Point], before: bytes) -> bytes:
+    """Points as they stand in a document's list. Raises ValueError for a number that JSON cannot carry."""
+    import orjson  # noqa: PLC0415 - 15 ms, which who only reads batches need not pay
+
+    piece = [{"name": name, "type": kind, "tags": tags, **values} for name, kind, tags, values in points]
+    try:
+        text = orjson.dumps(piece)
+        if b":null" in text:  # may be what it made of NaN or infinity: json refuses those
+            text = _JSON.encode(piece).encode()
+    except orjson.JSONEncodeError:  # a whole number beyond 64 bits
+        text = _JSON.encode(piece).encode()
+    return before + text[1:-1]
 
 
 def encode(
@@ -157,7 +180,8 @@ def encode(
         "window": {"start": instant(window.start), "end": instant(window.end), "seq": window.seq},
         "points": [],
     }
-    squeeze = zlib.compressobj(6, zlib.DEFLATED, GZIP)
+    # Filtered: few long repetitions, as where each name comes once; 2.5 % less, in the same time.
+    squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, GZIP, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
     raw_bytes, parts = 0, []
     for part in _pieces(head, points):
         raw_bytes += len(part)

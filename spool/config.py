@@ -34,6 +34,11 @@ Section = TypeVar("Section")
 Rule = Callable[[Any, Path], Any]
 """(raw value, folder that relative paths start from) -> checked value; ValueError says what is allowed."""
 
+TABLES = ("spool", "collector", "shipper", "destination", "receiver")
+
+OTHER_VARIABLES = re.compile(r"HOLDFAST_(CONFIG|LOG_FORMAT|TEST_.*|SERVICE_.*|PORT(_.*)?)")
+"""Variables that override no key: ours, our tests', and what Kubernetes sets for a service of the name holdfast."""
+
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """A destination's name: it becomes part of file and process names."""
 
@@ -188,6 +193,17 @@ class Config:
         value = self.raw("collector", "interval_s", 10)  # the default must agree with collector/config.py
         return value if isinstance(value, int) else 10
 
+    def strays(self) -> list[str]:
+        """What is wrong with variables that name a table that is not there, and so override nothing."""
+        known = dict.fromkeys([*(each for each in TABLES if each != "destination"), *self.tables])
+        return [
+            f"${variable}: overrides no key: write HOLDFAST_<TABLE>_<KEY>; the tables are {', '.join(known)}"
+            for variable in self.environment
+            if variable.startswith("HOLDFAST_")
+            and not variable.startswith(tuple(map(_prefix, known)))
+            and not OTHER_VARIABLES.fullmatch(variable)
+        ]
+
     def destinations(self) -> list[str]:
         """Names of the configured destinations, in the order of the file."""
         return [name.removeprefix("destination.") for name in self.tables if name.startswith("destination.")]
@@ -237,7 +253,7 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
         raise ConfigError(f"{file}: not TOML: {error}") from None
     tables: dict[str, Mapping[str, Any]] = {}
     for name, table in document.items():
-        if name not in ("spool", "collector", "shipper", "destination", "receiver"):
+        if name not in TABLES:
             raise ConfigError(
                 f"{file}: [{name}]: no such table; known are spool, collector, shipper, destination.NAME, receiver"
             )
@@ -256,13 +272,13 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
 
 
 def check_all(config: Config) -> None:
-    """Check every table, whoever reads it. Raises one ConfigError with everything that is wrong.
+    """Check every table, whoever reads it, and what the environment overrides. Raises one ConfigError with everything.
 
     The dataclasses come from the entry points `holdfast.config`, so that no package imports a sibling.
     """
     from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, which `holdfast status` need not pay
 
-    problems = []
+    problems = config.strays()
     for entry in sorted(entry_points(group="holdfast.config"), key=lambda each: each.name):
         tables = [f"destination.{each}" for each in config.destinations()]
         for name in tables if entry.name == "destination" else [entry.name]:

@@ -31,8 +31,12 @@ FILE = "spool.db"
 LOG_PAGES, OTHER_LOG_PAGES = 1000, 250
 """The -wal is moved into its file after so many pages: 4 MiB for spool.db, 1 MiB for the small delivery files."""
 
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone."""
+WAL_LIMIT_BYTES = 16 * 1024 * 1024
+"""The -wal file shrinks back to this after a burst, or after a reader that pinned it has gone.
+
+One that is larger is moved into its file beside the commits: see checkpoint.py. So this is also the most that a commit
+moves itself: a third of a second at 50 MB/s.
+"""
 
 _PASSING = {
     sqlite3.SQLITE_BUSY,
@@ -170,6 +174,14 @@ def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """A second connection to a file that this process has open for writing, for checkpoint.py; it waits for no lock.
+
+    Raises sqlite3.Error.
+    """
+    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:

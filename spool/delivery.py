@@ -7,29 +7,25 @@ The few operator's commands that change delivery state (hold, release, replay) u
 BEGIN IMMEDIATE transaction that also leaves a row in `changes`: who, when, what.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
-from spool.aside import set_aside
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
-from spool.connection import look_for_damage, open_reader, open_writer, refuse_broken_header, translated, write
-from spool.errors import SpoolDamaged
+from spool.connection import look_for_damage, open_reader, open_writer, translated, write
 from spool.ledger import AttemptRow as AttemptRow  # noqa: PLC0414 - the values that this file stores
 from spool.ledger import Condition as Condition  # noqa: PLC0414
 from spool.ledger import Settled as Settled  # noqa: PLC0414
+from spool.ledger import Terms as Terms  # noqa: PLC0414
 from spool.ledger import ranges as ranges  # noqa: PLC0414
 from spool.ledger import within as within  # noqa: PLC0414
 from spool.schema import DELIVERY_STEPS, check, migrate
 
 BUSY_S = 5.0
-
-CHECK_S = 2.0
-"""How long a delivery file is looked at that something damaged was met beside."""
-
 
 _CONDITION = ", ".join(each.name for each in fields(Condition))
 _ATTEMPT = ", ".join(each.name for each in fields(AttemptRow))
@@ -95,6 +91,19 @@ class DeliveryReader:
         """The states of the batches with ids in [first, last]; those that are not in it are unsent."""
         rows = self._dicts("SELECT batch, state FROM states WHERE batch BETWEEN ? AND ?", (first, last))
         return {row["batch"]: State(row["state"]) for row in rows}
+
+    def terms(self) -> Terms | None:
+        """On what terms the server takes batches, None while no shipper has said so."""
+        row = self._one("SELECT value FROM meta WHERE name = 'terms'")
+        return Terms(**json.loads(row[0])) if row else None
+
+    def renewals(self, first: int, last: int) -> dict[int, int]:
+        """How often the batches with ids in [first, last] were made new by an operator, those that never were left out.
+
+        Of a batch that is unsent this stays as it is until the batch has a state again.
+        """
+        rows = self._dicts("SELECT batch, times FROM renewals WHERE batch BETWEEN ? AND ?", (first, last))
+        return {row["batch"]: row["times"] for row in rows}
 
     def look_for_damage(self, within_s: float) -> bool:
         """SQLite's quick check for at most `within_s`; False if that was too short. Raises SpoolDamaged."""
@@ -204,13 +213,24 @@ class Delivery(DeliveryReader):
             raise
         return cls(directory, destination, connection)
 
-    def record(self, attempt: AttemptRow, settled: Mapping[int, Settled], condition: Condition) -> None:
-        """Keep one finished attempt, the states it brought, and the destination's condition: one transaction."""
+    def record(
+        self,
+        attempt: AttemptRow,
+        settled: Mapping[int, Settled],
+        condition: Condition,
+        settled_through: int | None = None,
+    ) -> None:
+        """Keep one finished attempt, the states it brought, and the destination's condition: one transaction.
+
+        `settled_through`: what the search before this attempt found; see there.
+        """
         marks = ", ".join("?" * len(fields(AttemptRow)))
         with write(self._connection, self.path) as db:
             row = db.execute(f"INSERT INTO attempts ({_ATTEMPT}) VALUES ({marks})", astuple(attempt))
             self._settle(db, settled, attempt.started_at + attempt.total_ms / 1000, row.lastrowid)
             self._set_condition(db, condition)
+            if settled_through is not None:
+                self._settle_through(db, settled_through)
 
     def settle(self, settled: Mapping[int, Settled], at: float) -> None:
         """Give batches a state without an attempt: expired before it was sent, rotten on the disk."""
@@ -244,10 +264,19 @@ class Delivery(DeliveryReader):
         unsent again. The caller searches anew between two calls, so the next one is right.
         """
         with write(self._connection, self.path) as db:
-            newest = db.execute("SELECT max(id) FROM changes").fetchone()
-            if newest == self._newest_change:
-                db.execute("UPDATE meta SET value = ? WHERE name = 'settled_through'", (str(batch_id),))
-            self._newest_change = newest
+            self._settle_through(db, batch_id)
+
+    def _settle_through(self, db: sqlite3.Connection, batch_id: int) -> None:
+        newest = db.execute("SELECT max(id) FROM changes").fetchone()
+        if newest == self._newest_change:
+            db.execute("UPDATE meta SET value = ? WHERE name = 'settled_through'", (str(batch_id),))
+        self._newest_change = newest
+
+    def set_terms(self, terms: Terms) -> None:
+        """Note on what terms the server takes batches, if that is news."""
+        if self.terms() != terms:
+            with write(self._connection, self.path) as db:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('terms', ?)", (json.dumps(asdict(terms)),))
 
     def rewind(self, put_back: int) -> bool:
         """Look at all batches again if some came back to the spool, which `put_back` (SpoolReader's) tells."""
@@ -275,6 +304,10 @@ class Delivery(DeliveryReader):
                 "DELETE FROM states WHERE batch IN (SELECT batch FROM states WHERE batch < ? AND at < ? LIMIT 1000)",
                 (below_batch, before),
             ),
+            (
+                "DELETE FROM renewals WHERE batch IN (SELECT batch FROM renewals WHERE batch < ? LIMIT 1000)",
+                (below_batch,),
+            ),
             ("DELETE FROM minutes WHERE minute < ?", (before,)),
         )
         for statement, values in old:
@@ -295,14 +328,23 @@ class Delivery(DeliveryReader):
             self._note_change(db, at, who, "hold", ids, changed)
             return changed
 
-    def make_unsent(self, ids: Sequence[int], at: float, who: str, command: str, of: Iterable[State]) -> int:
+    def make_unsent(
+        self, ids: Sequence[int], at: float, who: str, command: str, of: Iterable[State], as_new: bool = False
+    ) -> int:
         """Send batches again: remove their states, if these are among `of`. Returns how many there were.
 
-        The keys and bytes stay what they were, so a receiver that knows them counts each once.
+        The keys and bytes stay what they were, so a receiver that knows them counts each once. With `as_new` each goes
+        under a key that it never had, which a receiver takes for a batch that it does not know.
         """
         wanted = [str(each) for each in of]
         places = ", ".join("?" * len(wanted))
         with write(self._connection, self.path) as db:
+            if as_new:
+                db.executemany(
+                    f"INSERT INTO renewals SELECT batch, 1 FROM states WHERE batch = ? AND state IN ({places})"
+                    " ON CONFLICT (batch) DO UPDATE SET times = times + 1",
+                    [(each, *wanted) for each in ids],
+                )
             before = db.total_changes
             db.executemany(
                 f"DELETE FROM states WHERE batch = ? AND state IN ({places})",
@@ -347,23 +389,3 @@ class Delivery(DeliveryReader):
 def rotten(batch: Batch) -> Settled:
     """The end of a batch whose payload lost its hash: kept and listed, never sent."""
     return Settled(State.DEAD, f"payload of batch {batch.id} no longer has its hash")
-
-
-def set_aside_if_damaged(directory: Path, destination: str, at: float) -> Path | None:
-    """Set a damaged delivery file aside, for its shipper: what is held goes again under the same keys.
-
-    Returns where it is now, None if it is whole as far as CHECK_S shows. Raises SpoolBusy, SpoolUnusable or OSError.
-    """
-    path = directory / file_name(destination)
-    if not path.exists():
-        return None
-    try:
-        refuse_broken_header(path)
-        connection = open_writer(path, BUSY_S)
-        try:
-            look_for_damage(connection, path, CHECK_S)
-        finally:
-            connection.close()
-    except SpoolDamaged:
-        return set_aside(path, at)
-    return None

@@ -61,6 +61,19 @@ class Condition:
     clock_offset_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a server takes what comes again or late: its shipper knows, and a replay has to say.
+
+    `again` and `old`: what it makes of a batch that it gets twice, and of points that are no longer new, in words.
+    `takes_s`: the age in seconds up to which it takes a point in any case, None where no limit is known.
+    """
+
+    again: str
+    old: str
+    takes_s: float | None = None
+
+
 def ranges(ids: Iterable[int]) -> str:
     """Ids as text: [8841, 8842, 8843, 8850] is "8841-8843,8850"."""
     runs: list[list[int]] = []

@@ -1,9 +1,11 @@
 """Sending again: which batches of which destinations, what each destination will make of their age, and doing it.
 
 A replay removes the states of batches at a destination, so that they are unsent there; its shipper takes them up in
-its backlog lane. Keys and bytes stay what they were: a receiver that knows a batch counts it once.
+its backlog lane. Keys and bytes stay what they were: a receiver that knows a batch counts it once. One that kept the
+keys and lost what they stand for can be sent the batches as new, under keys that it does not know.
 
-Promises: `plans` changes nothing. `apply` works in chunks, each one short transaction that also notes who did it.
+Promises: `plans` changes nothing. `apply` works in chunks, each one short transaction that also notes who did it; as
+new, in one transaction, so that it is done once however it ends.
 Not promised: that a destination still wants the data; `too_old` says what it will not take.
 """
 
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spool.batch import State
-from spool.delivery import Delivery, DeliveryReader
+from spool.delivery import Delivery, DeliveryReader, Terms
 from spool.reader import PAGE, Header, SpoolReader
 
 CHUNK = 500
@@ -27,8 +29,9 @@ class Plan:
     """What would be sent again to one destination.
 
     `ids` are the batches, oldest first; `by_state` counts them by the state they would leave. `unsent` and `held` are
-    others of the selection, which stay as they are. `too_old` are those whose window is older than what the destination
-    takes: they would expire again. Instants are Unix seconds, None without a batch.
+    others of the selection, which stay as they are. `too_old` are those older than the destination's max_age_s: they
+    would expire again. `terms` are the server's own (None: no shipper has told them yet), and `doubtful` are those that
+    go there and are older than what they promise. Instants are Unix seconds, None without a batch.
     """
 
     destination: str
@@ -40,6 +43,8 @@ class Plan:
     unsent: int
     held: int
     too_old: int
+    terms: Terms | None
+    doubtful: int
 
 
 def plans(
@@ -51,10 +56,7 @@ def plans(
 ) -> list[Plan]:
     """A plan for each destination over the batches `headers`, for those in a state among `of`."""
     ordered = sorted(headers, key=lambda each: each.id)
-    return [
-        _plan(name, ordered, _states(ordered, delivery), of, max_age_s.get(name), now)
-        for name, delivery in deliveries.items()
-    ]
+    return [_plan(name, ordered, delivery, of, max_age_s.get(name), now) for name, delivery in deliveries.items()]
 
 
 def _states(ordered: Sequence[Header], delivery: DeliveryReader | None) -> dict[int, State]:
@@ -66,12 +68,15 @@ def _states(ordered: Sequence[Header], delivery: DeliveryReader | None) -> dict[
 def _plan(
     name: str,
     ordered: Sequence[Header],
-    states: Mapping[int, State],
+    delivery: DeliveryReader | None,
     of: Collection[State],
     max_age_s: float | None,
     now: float,
 ) -> Plan:
+    states, terms = _states(ordered, delivery), delivery.terms() if delivery is not None else None
     again = [each for each in ordered if states.get(each.id) in of]
+    too_old = _older(again, max_age_s, now)
+    doubtful = _older(again, terms.takes_s, now) if terms else 0
     by_state: dict[str, int] = {}
     for each in again:
         by_state[str(states[each.id])] = by_state.get(str(states[each.id]), 0) + 1
@@ -84,8 +89,14 @@ def _plan(
         by_state=by_state,
         unsent=sum(each.id not in states for each in ordered),
         held=sum(states.get(each.id) is State.HELD for each in ordered),
-        too_old=sum(max_age_s is not None and now - each.window_end > max_age_s for each in again),
+        too_old=too_old,
+        terms=terms,
+        doubtful=max(0, doubtful - too_old),
     )
+
+
+def _older(batches: Sequence[Header], than_s: float | None, now: float) -> int:
+    return 0 if than_s is None else sum(now - each.window_end > than_s for each in batches)
 
 
 def between(spool: SpoolReader, since: float, until: float) -> list[Header]:
@@ -104,16 +115,20 @@ def apply(
     at: float,
     who: str,
     told: Callable[[int], None],
+    as_new: bool = False,
 ) -> int:
     """Make the batches of `plan` unsent. Returns how many there were still to change; `told` hears of each chunk.
 
+    `as_new`: under keys that they never had. That is done to all at once: begun again after half of it, the first half
+    would have yet another key, and be counted twice. It takes the shipper's file for half a second per 100,000.
     Raises SpoolBusy if the shipper holds its file for longer than 5 s; chunks done before stay done.
     """
     delivery = Delivery.open(directory, plan.destination, spool_id)
     try:
         changed = 0
-        for chunk in chunks(plan.ids, CHUNK):
-            changed += delivery.make_unsent(chunk, at, who, "replay", of)
+        for chunk in chunks(plan.ids, max(1, len(plan.ids)) if as_new else CHUNK):
+            command = "replay --as-new" if as_new else "replay"
+            changed += delivery.make_unsent(chunk, at, who, command, of, as_new)
             told(len(chunk))
         return changed
     finally:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from spool import lastwords
 from spool.accounts import DAMAGE
 from spool.aside import finish_setting_aside, mark_salvaged, set_aside, unsalvaged
 from spool.carve import Kind, Row
@@ -63,6 +64,7 @@ def open_spool(directory: Path, host: str, at: float, tell: Callable[[Replaced],
     except BaseException:
         held.close()
         raise
+    lastwords.record(writer)
     for each in unsalvaged(directory):
         with suppress(OSError):  # no room now: the next start asks again
             leave(directory, Errand("salvage", "collector", at, {"file": str(each)}, id=each.name.rpartition("-")[2]))

@@ -169,6 +169,7 @@ DELIVERY_STEPS: Sequence[Sequence[str]] = (
         """,
         CHANGES,
     ),
+    ("CREATE TABLE renewals (batch INTEGER PRIMARY KEY, times INTEGER NOT NULL) STRICT",),
 )
 
 

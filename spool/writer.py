@@ -17,6 +17,7 @@ from typing import IO
 
 from spool.aside import set_aside
 from spool.batch import Batch, Window, encode, split
+from spool.checkpoint import Checkpointer, log_bytes
 from spool.connection import (
     FILE,
     inode,
@@ -48,6 +49,8 @@ class Asked:
 CHECK_S = 0.5
 """How long a file is looked at after an unclean stop, before reception begins: about 1 GiB from memory."""
 
+
+_JSON = json.JSONEncoder(sort_keys=True).encode  # json.dumps makes an encoder each time
 
 NUMBERS = ("spool_id", "last_batch", "last_window")
 
@@ -81,6 +84,8 @@ class SpoolWriter:
         self.directory, self.host = directory, host
         self.path = directory / FILE
         self._connection, self._lock = connection, held
+        self._checkpointer = Checkpointer(connection, self.path)
+        self._last_batch: int | None = None  # as sqlite_sequence has it; None: to be read there
         self.spool_id = self._identity(heir or Heir())
         self._inode = inode(self.path)
 
@@ -105,7 +110,7 @@ class SpoolWriter:
         A new file goes on where `heir` says. One that was not closed cleanly is looked at for CHECK_S first.
         """
         path = directory / FILE
-        unclean = _size_bytes(Path(f"{path}-wal")) > 0
+        unclean = log_bytes(path) > 0
         if unclean and path.is_file():
             # Read only: a writer's connection would move the WAL into the file when it is closed, damage and all.
             reader = open_reader(path)
@@ -145,9 +150,11 @@ class SpoolWriter:
     def last_batch(self) -> int:
         """The highest id that a batch of this spool ever had; 0 if there was none."""
         # AUTOINCREMENT keeps it, so an id is known before its row is there.
-        with _whole(self.path), translated(self.path):
-            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
-        return int(row[0]) if row else 0
+        if self._last_batch is None:
+            with _whole(self.path), translated(self.path):
+                row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
+            self._last_batch = int(row[0]) if row else 0
+        return self._last_batch
 
     def numbers(self) -> dict[str, int | str]:
         """What a file that takes this one's place must know, by NUMBERS; kept in the collector's heartbeat."""
@@ -189,9 +196,11 @@ class SpoolWriter:
                 "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (window.seq, window.start, window.end, committed_at, batches[0].id, batches[-1].id)
                 + (len(window.points), window.series, window.datagrams, window.lines, window.accepted)
-                + (sum(window.rejected.values()), json.dumps(dict(window.rejected), sort_keys=True))
+                + (sum(window.rejected.values()), _JSON(dict(window.rejected)))
                 + (window.dropped, window.overflowed, int(window.partial)),
             )
+        self._last_batch = batches[-1].id
+        self._checkpointer.after_commit()
         return batches
 
     def shed(self, windows: Sequence[Window], at: float, reason: str) -> None:
@@ -245,7 +254,7 @@ class SpoolWriter:
         One transaction, as one window of this spool in which nothing was received: so ages count from `at`, and what
         is held still adds up. A key that is here already is left out. Returns what was stored. Raises SpoolBusy.
         """
-        seq = self.next_window_seq()
+        seq, self._last_batch = self.next_window_seq(), None
         with write(self._connection, self.path) as db:
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
             new = {
@@ -315,6 +324,7 @@ class SpoolWriter:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction on spool.db, for salvage.py. Raises SpoolBusy or SpoolDamaged with nothing written."""
+        self._last_batch = None
         with _whole(self.path), write(self._connection, self.path) as db:
             yield db
 
@@ -328,6 +338,7 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Close the file and give up the lock. It leaves no WAL, or an empty one: the sign of a clean stop."""
+        self._checkpointer.close()
         with suppress(HoldfastError, sqlite3.Error):
             self.checkpoint()
         self._connection.close()
@@ -335,6 +346,7 @@ class SpoolWriter:
 
     def set_aside(self, at: float) -> Path:
         """Give a damaged file up: close it as it is, rename it, give up the lock. Returns where it is now."""
+        self._checkpointer.close()
         self._connection.close()
         try:
             return set_aside(self.path, at)
@@ -349,13 +361,6 @@ def raise_ids(db: sqlite3.Connection, last_batch: int) -> None:
         " (SELECT 1 FROM sqlite_sequence WHERE name = 'batches')"
     )
     db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'batches'", (last_batch,))
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _note_change(db: sqlite3.Connection, at: float, asked: Asked, ids: Sequence[int]) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from spool.errors import SpoolMissing
 from spool.reader import SpoolReader
 from tests.processes.front import Front
 from tests.processes.pipeline import PROGRAMS, Pipeline, wait_until
@@ -85,26 +84,25 @@ class Fronted(Pipeline):
             datetime.fromisoformat(at).timestamp() - float(end) for at, seq, end in lines if int(seq) > since_seq
         )
 
-    def everything_acknowledged(self) -> bool:
-        """The same, and no while a file is not there yet."""
-        try:
-            return super().everything_acknowledged()
-        except SpoolMissing:
-            return False
-
     def settled(self, within_s: float = 30) -> None:
-        """Wait until all that is committed is acknowledged, then see that nothing is lost, unknown or altered."""
+        """Wait until all that is committed is acknowledged, then see that nothing is lost, unknown or altered.
+
+        A collector that runs goes on committing: what was there before the wait has arrived after it.
+        """
+        logged = self.logged()
+        with SpoolReader(self.spool) as spool:
+            committed = {each.key for each in spool.headers_after(0, 100_000)}
         wait_until(self.everything_acknowledged, within_s, "everything committed is acknowledged")
+        received = self.received_keys()
+        assert committed <= received, "a committed batch is not at the receiver"
+        at_receiver = {row[0] for row in self.received("SELECT window_seq FROM batches")}
         with SpoolReader(self.spool) as spool:
             stored = {each.key: spool.batch(each.id).sha256 for each in spool.headers_after(0, 100_000)}
             evicted_through = min((each.id for each in spool.headers_after(0, 1)), default=1) - 1
             spool_id = spool.spool_id
-        received = self.received_keys()
-        assert set(stored) <= received, "a committed batch is not at the receiver"
         evicted = {f"{spool_id}-{number}" for number in range(1, evicted_through + 1)}
         assert received <= set(stored) | evicted, "the receiver has a batch that was never committed"
-        at_receiver = {row[0] for row in self.received("SELECT window_seq FROM batches")}
-        assert self.logged() <= at_receiver, "a window that was logged as committed is not at the receiver"
+        assert logged <= at_receiver, "a window that was logged as committed is not at the receiver"
         for key, hashes in self.front.arrived.items():
             assert len(set(hashes)) == 1, f"{key} was sent with different bytes"
             assert hashes[0] == stored.get(key, hashes[0]), f"{key} was sent with bytes that are not the spool's"

@@ -48,12 +48,18 @@ MIGRATION = {
     "before_migration_commit_of_the_spool": "before COMMIT of PRAGMA user_version",
     "mid_migration_of_a_delivery_file": "after CREATE TABLE attempts",
 }
+SALVAGE = {
+    "before_the_new_spools_first_loss": "before COMMIT of INSERT INTO losses (at",
+    "mid_salvage": "after INSERT INTO batches (id",
+    "before_the_rest_is_written_off": "before COMMIT of INSERT INTO losses (at",
+}
+"""In this order on one damaged spool: what a start does first, its errand does not do again."""
 INSIDE = {
     "inside_a_read": "after SELECT id, key, window_start",
     "inside_a_write": "after INSERT INTO attempts",
     "inside_a_query": "after SELECT b.id, b.payload",
 }
-POINTS = COLLECTOR | SHIPPER | MIGRATION | INSIDE
+POINTS = COLLECTOR | SHIPPER | MIGRATION | SALVAGE | INSIDE
 
 PART_BYTES = 100
 """The shipper writes parts of this size, so that a small body has a middle."""

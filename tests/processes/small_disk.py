@@ -46,6 +46,7 @@ def all_is_well(pipeline: Fronted) -> None:
     """The newest are kept, the rest is a recorded loss or was acknowledged; nothing crashed; `status` works."""
     status = pipeline.command("spool.cli", "status", "--json", check=False)
     assert status.returncode == 0, status.stderr
+    pipeline.audit()
     with SpoolReader(pipeline.spool) as spool:
         held = {each.window_seq for each in spool.headers_after(0, 10_000)}
         known = {each["seq"] for each in spool.windows(10_000)}

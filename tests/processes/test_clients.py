@@ -1,5 +1,6 @@
 """Clients that people use send to a real collector; the same numbers arrive at a real receiver, exactly once."""
 
+import json
 import os
 import shutil
 import socket
@@ -82,6 +83,24 @@ def test_numbers_of_the_datadog_client_arrive_with_their_tags(running: Pipeline)
     tags = running.received("SELECT DISTINCT tags FROM points WHERE name = 'dd.hits'")
     assert len(tags) == 1 and '"env":"prod"' in tags[0][0] and '"bare":""' in tags[0][0]
     settled(running)
+
+
+def test_events_and_service_checks_of_the_datadog_client_arrive_with_their_words(running: Pipeline) -> None:
+    host, port = running.statsd
+    client = datadog.dogstatsd.DogStatsd(host=host, port=port, constant_tags=["env:prod"], disable_telemetry=True)
+    client.event("Deploy", "v1.2 is out\nby \u00e9mile", alert_type="info", priority="low", tags=["team:web"])
+    client.service_check("db.up", client.CRITICAL, message="no answer", hostname="db-7")
+    client.flush()
+    client.stop()
+    wait_until(lambda: len(running.received("SELECT * FROM events")) == 2, 10, "both at the receiver")
+    (event,) = running.operator("points", "--kind", "event")
+    assert (event["name"], event["tags"]) == ("Deploy", {"env": "prod", "team": "web"})
+    assert event["fields"] == {"text": "v1.2 is out\nby \u00e9mile", "alert": "info", "priority": "low"}
+    settled(running)
+    received = {row[0]: row[1:] for row in running.received("SELECT name, value, tags, fields FROM events")}
+    assert received["Deploy"][0] is None and json.loads(received["Deploy"][2]) == event["fields"]
+    assert received["db.up"][0] == 2 and json.loads(received["db.up"][1]) == {"env": "prod", "host": "db-7"}
+    assert json.loads(received["db.up"][2]) == {"text": "no answer"}
 
 
 def test_shell_one_liners_arrive_over_ipv4_and_ipv6(running: Pipeline) -> None:

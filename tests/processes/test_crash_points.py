@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.processes.fronted import Fronted
-from tests.processes.interrupted import COLLECTOR, MIGRATION, SHIPPER
+from tests.processes.interrupted import COLLECTOR, MIGRATION, SALVAGE, SHIPPER
 from tests.processes.pipeline import Pipeline, wait_until
+from tests.processes.test_damage import everything_saved_arrives, fill, zero_pages_of_rows
+from tests.processes.test_outages import Load
 
 
 @pytest.fixture(scope="module")
@@ -113,5 +115,27 @@ def test_a_first_start_that_dies_half_way_is_as_if_it_had_not_been(point: str, p
         fronted.start("shipper")
         one_more_window(fronted)
         fronted.settled()
+    finally:
+        fronted.stop_all()
+
+
+def test_a_damaged_spool_is_saved_although_the_collector_dies_at_each_step_of_it(pipeline: Pipeline) -> None:
+    """One damaged spool for all of them: each start takes up what the one before left."""
+    fronted = Fronted(pipeline.home)
+    try:
+        fronted.start("collector")
+        load = Load(fronted)
+        fill(fronted, load, 6)
+        fronted.end("collector")  # all of it is in the file
+        before = fronted.committed()
+        fronted.start("collector")
+        fronted.end("collector", signal.SIGKILL)  # and the next start looks at it
+        zero_pages_of_rows(fronted)
+        for point in SALVAGE:
+            fronted.start_interrupted("collector", point)
+            fronted.dies("collector")
+        fronted.start("receiver", "collector", "shipper")
+        everything_saved_arrives(fronted, load, before)
+        fronted.audit()
     finally:
         fronted.stop_all()

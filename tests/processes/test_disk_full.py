@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from spool.heartbeat import heartbeats
+from spool.reader import SpoolReader
 from tests.processes.fronted import ROOT, Fronted, steady_load
 from tests.processes.pipeline import wait_until
 from tests.processes.small_disk import burst
@@ -29,6 +30,8 @@ DISKS = {
 def fronted(tmp_path: Path) -> Iterator[Fronted]:
     pipeline = Fronted(tmp_path / "holdfast")
     yield pipeline
+    if "collector" in pipeline.processes:
+        pipeline.audit()
     for each in ("collector", "shipper"):
         print(f"--- {each}\n{pipeline.log(each)[-3000:]}")
     pipeline.stop_all()
@@ -81,6 +84,24 @@ def refused(fronted: Fronted, calls: str, error: str) -> None:
 )
 def test_nothing_is_lost_while_the_disk_refuses(calls: str, error: str, fronted: Fronted) -> None:
     refused(fronted, calls, error)
+
+
+@pytest.mark.soak
+def test_windows_that_were_lost_at_a_stop_on_a_full_disk_are_a_loss_at_the_next_start(fronted: Fronted) -> None:
+    inject = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", str(fronted.spool / "spool.db-wal")]
+    fronted.start_under("collector", [*inject, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC:when=12+"])
+    wait_until(lambda: " listening " in fronted.log("collector"), 20, "the collector listens")
+    with steady_load(fronted, 200) as steady:
+        wait_until(lambda: over(fronted), 30, "two windows wait")
+    fronted.end("collector")
+    assert " windows_lost " in fronted.log("collector")
+    fronted.start("collector")
+    with SpoolReader(fronted.spool) as spool:
+        (loss,) = spool.losses()
+        assert loss["reason"] == "stopped while the spool took nothing"
+        assert loss["lines"] + sum(each["lines"] for each in spool.windows()) == steady.sent
+    after = len(fronted.logged())
+    wait_until(lambda: len(fronted.logged()) >= after + 2, 10, "windows are committed again")
 
 
 @pytest.mark.soak

@@ -1,6 +1,7 @@
 """`holdfast-shipper once`, `ping`, `run`: exit codes, and one clear sentence for each mistake of an operator."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,18 @@ def test_check_is_content_with_what_run_would_start_with(pipeline: Pipeline) -> 
     (pipeline.home / "receiver/ca.pem").unlink()
     done = pipeline.command("shipper.cli", "check", check=False)
     assert done.returncode == 78 and "ca.pem" in done.stderr
+
+
+def test_sighup_reads_the_configuration_anew_between_two_attempts_and_refuses_a_bad_one(pipeline: Pipeline) -> None:
+    pipeline.configure(deadline_s=1, url="http://127.0.0.1:1/v1/batches")
+    pipeline.start("receiver", "collector", "shipper")
+    shipper = pipeline.processes["shipper"]
+    wait_until(pipeline.attempts, 20, "an attempt that reaches nobody")
+    pipeline.configure(deadline_s=1, url="http://127.0.0.1:1/v1/batches", extra="[destination.main.more]")
+    shipper.send_signal(signal.SIGHUP)
+    wait_until(lambda: " reload_refused " in pipeline.log("shipper"), 20, "a bad configuration is refused")
+    pipeline.configure(deadline_s=1, url=f"{pipeline.listen}/v1/batches")
+    shipper.send_signal(signal.SIGHUP)
+    wait_until(pipeline.received_keys, 20, "a batch at the receiver")
+    assert shipper.poll() is None
+    assert pipeline.log("shipper").count(" reloading") == 1

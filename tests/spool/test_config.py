@@ -153,6 +153,16 @@ def test_a_key_that_does_not_exist_is_an_error_in_the_environment_too(write):
         section(file, {"HOLDFAST_DESTINATION_MAIN_ULR": "http://b"})
 
 
+@pytest.mark.parametrize("named", ["COLECTOR_INTERVAL_S", "DESTINATION_MIAN_URL", "SPOOLDIR"])
+def test_a_variable_that_names_no_table_is_told_of_with_the_tables(write, named):
+    stray = f"HOLDFAST_{named}"
+    file = write('[destination.main]\nurl = "https://a"\ntoken_file = "t"')
+    others = dict.fromkeys(("HOLDFAST_CONFIG", "HOLDFAST_LOG_FORMAT", "HOLDFAST_PORT", "HOLDFAST_SERVICE_HOST"), "")
+    with pytest.raises(ConfigError, match=rf"^\${stray}: overrides no key.*spool, collector, .*, destination.main$"):
+        check_all(load(file, {stray: "1", "HOLDFAST_SPOOL_DIR": "/tmp", **others}))
+    check_all(load(file, {"HOLDFAST_SPOOL_DIR": "/tmp", **others}))
+
+
 def test_destinations_whose_names_begin_alike_do_not_get_each_others_environment(write):
     file = write('[destination.main]\nurl = "http://a"\n[destination.main-2]\nurl = "http://b"')
     environment = {"HOLDFAST_DESTINATION_MAIN_2_COUNT": "7", "HOLDFAST_DESTINATION_MAIN_COUNT": "3"}

@@ -15,6 +15,7 @@ from spool.delivery import (
     Delivery,
     DeliveryReader,
     Settled,
+    Terms,
     destinations_on_disk,
     ranges,
     within,
@@ -117,10 +118,45 @@ def test_every_change_by_an_operator_leaves_who_when_and_what(delivery):
     )
 
 
+def test_what_is_sent_as_new_counts_up_only_where_there_was_a_state_and_is_forgotten_with_its_batch(delivery):
+    delivery.settle({1: ACKED, 2: ACKED}, 1.0)
+    for _ in range(2):
+        delivery.make_unsent([1, 2, 9], 50.0, "carol", "replay --as-new", [State.ACKNOWLEDGED], as_new=True)
+    assert delivery.renewals(1, 9) == {1: 1, 2: 1}  # the second time they were unsent
+    delivery.settle({2: ACKED}, 60.0)
+    delivery.make_unsent([2], 70.0, "carol", "replay", [State.ACKNOWLEDGED])
+    assert delivery.renewals(1, 9) == {1: 1, 2: 1}
+    delivery.settle({2: ACKED}, 80.0)
+    delivery.make_unsent([2], 90.0, "carol", "replay --as-new", [State.ACKNOWLEDGED], as_new=True)
+    assert delivery.renewals(1, 9) == {1: 1, 2: 2}
+    delivery.forget(0.0, below_batch=2)
+    assert delivery.renewals(1, 9) == {2: 2}
+
+
 def advance(delivery, batch_id):
     """Until it takes: after an operator's change the first call declines."""
     for _ in range(2):
         delivery.settle_through(batch_id)
+
+
+def test_an_attempt_moves_the_mark_with_it_unless_an_operator_changed_something_meanwhile(delivery):
+    delivery.settle(dict.fromkeys(range(1, 11), ACKED), 1.0)
+    advance(delivery, 5)
+    delivery.record(attempt(9, 10), {9: ACKED, 10: ACKED}, Condition(), 8)
+    assert delivery.settled_through() == 8
+    delivery.make_unsent([3], 2.0, "op", "replay", of=[State.ACKNOWLEDGED])
+    delivery.record(attempt(11), {11: ACKED}, Condition(), 10)
+    assert delivery.settled_through() == 2
+
+
+def test_terms_are_kept_until_they_change(delivery):
+    assert delivery.terms() is None
+    for terms in (Terms("is known", "are taken"), Terms("counts twice", "are dropped", 3600)):
+        delivery.set_terms(terms)
+        assert delivery.terms() == terms
+        before = delivery._connection.total_changes
+        delivery.set_terms(terms)
+        assert delivery._connection.total_changes == before
 
 
 def test_a_replay_lowers_the_mark_below_what_it_made_unsent(delivery):

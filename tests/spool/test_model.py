@@ -59,7 +59,7 @@ class Spool(RuleBasedStateMachine):
         self.directory = Path(self.folder.name) / "1"
         self.clock = 1_764_000_000.0
         self.jumped = False
-        self.held: dict[int, dict] = {}  # id -> seq, points, sha256, and a state per destination
+        self.held: dict[int, dict] = {}  # id -> seq, points, sha256, and a state and renewals per destination
         self.committed = self.lost = self.given_up_sent = 0
         self.last_id = self.last_seq = self.guests = self.pruned = 0
         self._open()
@@ -127,7 +127,7 @@ class Spool(RuleBasedStateMachine):
 
     def _hold(self, each, guest):
         facts = {"seq": each.window_seq, "points": each.points, "sha256": each.sha256, "guest": guest}
-        self.held[each.id] = facts | dict.fromkeys(NAMES, State.UNSENT)
+        self.held[each.id] = facts | dict.fromkeys(NAMES, State.UNSENT) | {"renewals": dict.fromkeys(NAMES, 0)}
 
     @rule(points=st.integers(0, 5))
     def the_disk_is_full_for_a_moment(self, points):
@@ -258,13 +258,17 @@ class Spool(RuleBasedStateMachine):
         for each in unsent:
             self.held[each][name] = State.HELD
 
-    @rule(name=destination, places=some, of=st.sets(st.sampled_from([*SENDING, State.HELD]), min_size=1))
-    def make_unsent(self, name, places, of):
+    @rule(
+        name=destination, places=some, of=st.sets(st.sampled_from([*SENDING, State.HELD]), min_size=1),
+        as_new=st.booleans(),
+    )  # fmt: skip
+    def make_unsent(self, name, places, of, as_new=False):
         ids = self._chosen(places)
         meant = [each for each in ids if self.held[each][name] in of]
-        assert self.operators[name].make_unsent(ids, self.clock, "op", "replay", of) == len(meant)
+        assert self.operators[name].make_unsent(ids, self.clock, "op", "replay", of, as_new) == len(meant)
         for each in meant:
             self.held[each][name] = State.UNSENT
+            self.held[each]["renewals"][name] += as_new
 
     @rule(name=destination, places=some)
     def give_up(self, name, places):
@@ -335,8 +339,10 @@ class Spool(RuleBasedStateMachine):
                 assert [each.id for each in reader.unsent_oldest()] == unsent
                 assert reader.backlog().points == sum(self.held[each]["points"] for each in unsent)
             states = self.shippers[name].states(0, self.last_id)
+            renewals = self.shippers[name].renewals(0, self.last_id)
             for number, each in self.held.items():
                 assert states.get(number, State.UNSENT) is each[name]
+                assert renewals.get(number, 0) == each["renewals"][name]
 
     @invariant()
     def every_point_is_held_or_sent_or_a_recorded_loss(self):
@@ -360,7 +366,5 @@ def _attempt(ids, outcome, at):
     )  # fmt: skip
 
 
-Spool.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Spool.TestCase.settings = settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 test_whatever_is_done_in_whatever_order_nothing_is_mislaid = Spool.TestCase

@@ -36,7 +36,7 @@ def test_a_new_file_gets_all_tables_our_mark_and_its_version(tmp_path):
     opened(tmp_path / "delivery-main.db", DELIVERY_STEPS)
     assert tables(tmp_path / "delivery-main.db") == (
         len(DELIVERY_STEPS),
-        {"meta", "states", "attempts", "condition", "minutes", "changes"},
+        {"meta", "states", "attempts", "condition", "minutes", "changes", "renewals"},
     )
     connection = sqlite3.connect(tmp_path / "spool.db")
     assert connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
