@@ -4,22 +4,27 @@ A series is its name and tags in one string, "name NUL key NUL value ...", becau
 and no accepted line contains NUL. The dictionary that holds it says its type.
 
 Promises: every sample is folded into its own series or, beyond `max_series` of one window, into the series
-OVERFLOW of its type, and counted there; sums cannot overflow (see statsd.MAX_VALUE); closing a window costs 2 to
-20 ms for 10,000 to 100,000 series (what was counted is added up): the statistics are made by `Closed.points`, on
-another thread, whenever and as often as they are asked for.
+OVERFLOW of its type, and counted there; sums cannot overflow (see rules.MAX_VALUE); closing a window costs 2 to
+40 ms for 10,000 to 100,000 series: counters are added up and statistics made by whoever looks at `Closed`, on another
+thread.
 
-Does not promise to keep anything over a restart: gauges begin anew.
+Does not promise to keep anything over a restart: gauges begin anew, unless they are handed on (carried.py).
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
+from collector.carried import NOTHING_HELD, Held
+from collector.culprits import Culprits
 from collector.distinct import Distinct
+from collector.known import Adds, Cell, Known, Sums
+from collector.notices import Notices
 from collector.sketch import Distribution
-from collector.statsd import Kind, Signs
+from collector.statsd import Dialect, Kind
 from spool.batch import Point
 
 OVERFLOW = "holdfast.overflow"
@@ -47,47 +52,27 @@ class Shape(NamedTuple):
     rate: float
 
 
-Cell = list[float]
-"""One number that is added to, without a look-up by those who hold it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Lines that a window has had, and what the next such line does. Filled and emptied by a Tally.
-
-    `times`: how often a whole line came since it is known; `adds`: to which cell it adds what, each time.
-    `shapes`: a line's name and what follows its number -> its kind; its cell, Distribution or gauge; then the rate of
-    a counter or the weight of a timer's value.
-
-    That a line is only counted, and added up once, spares the look at its cell: processors wait for memory.
-    """
-
-    times: dict[bytes, int] = field(default_factory=dict)
-    adds: dict[bytes, tuple[Cell, float]] = field(default_factory=dict)
-    shapes: dict[tuple[bytes, bytes], tuple[Kind, Any, float]] = field(default_factory=dict)
-
-    def settle(self) -> None:
-        """Add up what was only counted, and forget everything."""
-        for times, (cell, amount) in zip(self.times.values(), self.adds.values(), strict=True):
-            cell[0] += amount * times
-        for each in (self.times, self.adds, self.shapes):
-            each.clear()
-
-
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A window's content, no longer written to by anybody."""
+    """A window's content, no longer written to by anybody.
+
+    `places` is how many series it may have at most, and `name_bytes` what their names take: to ask for how many there
+    are adds up what was counted.
+    """
 
     cells: Mapping[str, Cell]
     gauges: Mapping[str, float]
     timers: Mapping[str, Distribution]
     sets: Mapping[str, Distinct]
+    notices: Sequence[Point]
     datagrams: int
     lines: int
     accepted: int
     rejected: Mapping[str, int]
     overflowed: int
+    places: int = 0
     name_bytes: int = 0
+    overflowed_by: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -99,14 +84,20 @@ class Closed:
         """Series of clients in this window."""
         return len(self.cells) + len(self.gauges) + len(self.timers) + len(self.sets)
 
+    def __len__(self) -> int:
+        """How many points there are."""
+        return len(self.notices) + self.series
+
     def points(self, quantiles: Sequence[float], first: int = 0, last: int = sys.maxsize) -> Iterator[Point]:
-        """One point per series, those from `first` to before `last`, made as they are asked for."""
+        """The notices, then one point per series; those from `first` to before `last`, made as they are asked for."""
         kinds: tuple[tuple[str, Mapping[str, Any], Callable[[Any], dict[str, Any]]], ...] = (
             ("counter", self.cells, lambda cell: {"value": cell[0]}),
             ("gauge", self.gauges, lambda value: {"value": value}),
             ("timer", self.timers, lambda distribution: distribution.summary(quantiles)),
-            ("set", self.sets, lambda members: {"value": members.count()}),
+            ("set", self.sets, lambda members: members.summary()),
         )
+        yield from self.notices[max(first, 0) : max(last, 0)]
+        first, last = first - len(self.notices), last - len(self.notices)
         for kind, held, values_of in kinds:
             for series, content in islice(held.items(), max(first, 0), max(last, 0)):
                 name, tags = series_parts(series)
@@ -115,6 +106,11 @@ class Closed:
 
 
 _NEW: Mapping[Kind, Callable[[], Any]] = {"counter": lambda: [0.0], "timer": Distribution, "set": Distinct}
+_MERGE: Mapping[Kind, Callable[[Any, Any], None]] = {
+    "counter": lambda cell, more: cell.__setitem__(0, cell[0] + more[0]),
+    "timer": Distribution.merge,
+    "set": Distinct.merge,
+}
 
 
 class Aggregate:
@@ -124,26 +120,32 @@ class Aggregate:
     until `gauge_expiry_s` after its last sample; None means for ever.
 
     `datagrams` and `lines` (blank ones too) are counted by whoever fills it. What `known` points at takes samples
-    without a call; `gauges` may be assigned to directly where the gauge has had a sample in this window.
+    without a call; `gauges` may be assigned to directly where the gauge is held or has had a sample in this window.
     """
 
-    def __init__(self, max_series: int, gauge_expiry_s: float | None = None) -> None:
+    def __init__(self, max_series: int, gauge_expiry_s: float | None = None, held: Held = NOTHING_HELD) -> None:
         self._max_series = max_series
         self._gauge_expiry_s = gauge_expiry_s
-        self._held: dict[str, float] = {}  # gauges as of the last window's end
-        self._last_at: dict[str, float] = {}  # only kept if gauges expire
+        self._held = dict(held.gauges)  # gauges as of the last window's end
+        self._last_at = dict(held.sampled_at) if gauge_expiry_s is not None else {}
+        self.known: defaultdict[Dialect, Known] = defaultdict(Known)
+        self._counted: set[str] = set()  # counters that have a place: they came, or may come again
+        self._counted_bytes = 0
         self._begin()
 
     def _begin(self) -> None:
         self.datagrams = self.lines = 0
-        self.known: Mapping[Signs, Known] = {"delta": Known(), "value": Known()}
+        self.notices = Notices()
         self.repeated: Cell = [0]  # lines that change nothing any more
         self.gauges: dict[str, float] = {}
         self._held_as: dict[Kind, dict[str, Any]] = {kind: {} for kind in _NEW}
         self._blank: Cell = [0]
         self._rejected: dict[str, Cell] = {}
-        self._overflowed = self._name_bytes = 0
-        self._room = self._max_series - len(self._held)
+        self._overflowed = 0
+        self._culprits = Culprits()
+        self._others = self._others_bytes = 0  # series that came and are neither counters nor held
+        self._parts: list[tuple[Mapping[bytes, int], Adds]] = []
+        self._unseen_forgotten = False
 
     def not_taken(self, reason: str | None) -> Cell:
         """The cell that counts lines rejected for a reason, or blank ones (None)."""
@@ -163,9 +165,9 @@ class Aggregate:
             return self.gauge(series, value, delta)
         held = self._held_as[kind]
         target = held.get(series)
-        if target is None and self._admit(series):
+        if target is None and self.admit(kind, series):
             target = held[series] = _NEW[kind]()
-        to = held.setdefault(OVERFLOW, _NEW[kind]()) if target is None else target
+        to = held.setdefault(self._without_room(series), _NEW[kind]()) if target is None else target
         if kind == "counter":
             to[0] += value / rate
         elif kind == "timer":
@@ -174,23 +176,85 @@ class Aggregate:
             to.add(value)
         return target
 
-    def _admit(self, series: str) -> bool:
-        """Whether there is room for a new series; counts the sample if not."""
-        if self._room > 0:
-            self._room -= 1
-            self._name_bytes += len(series)
+    def absorb(self, closed: Closed) -> None:
+        """Take what was folded elsewhere, gauges and notices excepted; its content belongs to this window from then on.
+
+        A series for which there is no room counts as one overflowed sample, however many it had.
+        """
+        contents: tuple[tuple[Kind, Mapping[str, Any]], ...] = (
+            ("counter", closed.cells),
+            ("timer", closed.timers),
+            ("set", closed.sets),
+        )
+        for kind, folded in contents:
+            held, merge = self._held_as[kind], _MERGE[kind]
+            for series, content in folded.items():
+                target = held.get(series)
+                if target is None:
+                    if series == OVERFLOW or self.admit(kind, series):
+                        held[series] = content
+                        continue
+                    target = held.setdefault(self._without_room(series), _NEW[kind]())
+                merge(target, content)
+        self.datagrams += closed.datagrams
+        self.lines += closed.lines
+        self._overflowed += closed.overflowed
+        self._culprits.absorb(closed.overflowed_by)
+        for reason, lines in closed.rejected.items():
+            self.not_taken(reason)[0] += lines
+
+    def admit(self, kind: Kind, series: str) -> bool:
+        """Whether there is a place for a series that has had no sample in this window; it is taken then."""
+        if kind == "counter" and series in self._counted:
             return True
+        if not self._room() and not self._unseen_forgotten:
+            self._forget_unseen()
+        if not self._room():
+            return False
+        if kind == "counter":
+            self._counted.add(series)
+            self._counted_bytes += len(series)
+        else:
+            self._others += 1
+            self._others_bytes += len(series)
+        return True
+
+    def _room(self) -> int:
+        return max(0, self._max_series - len(self._held) - len(self._counted) - self._others)
+
+    def _forget_unseen(self) -> None:
+        """Take back the places of counters that did not come in this window."""
+        self._unseen_forgotten = True
+        self._counted = set(self._held_as["counter"]) - {OVERFLOW}
+        for times, adds in self._parts:
+            self._counted |= {adds[line][0] for line, came in times.items() if came}
+        for known in self.known.values():
+            known.forget_unseen()
+            self._counted |= known.counters()
+        self._counted_bytes = sum(map(len, self._counted))
+
+    def _without_room(self, series: str) -> str:
+        """The series that takes a sample of one for which there is no room; counts it."""
         self._overflowed += 1
-        return False
+        self._culprits.note(series)
+        return OVERFLOW
 
     def gauge(self, series: str, value: float, delta: bool) -> str | None:
         """Set a gauge, or move it by `value`; one that is not known moves from 0. Returns what `add` does."""
-        admitted = series in self.gauges or series in self._held or self._admit(series)
-        to = series if admitted else OVERFLOW
+        known = series in self.gauges or series in self._held or self.admit("gauge", series)
+        to = series if known else self._without_room(series)
         if delta:
             value += self.gauges.get(to, self._held.get(to, 0.0))
         self.gauges[to] = value
-        return series if admitted else None
+        return series if known else None
+
+    def held(self) -> Held:
+        """The gauges that the next window begins with."""
+        return Held(self._held, self._last_at)
+
+    def clear(self, known: Known) -> None:
+        """Know nothing of a dialect any more; what was counted stays in this window."""
+        self._parts.append(known.clear())
 
     def close(self, end: float) -> Closed:
         """End the window at `end` (Unix seconds) and begin an empty one; gauges stay."""
@@ -203,21 +267,24 @@ class Aggregate:
             for each in expired:
                 del self._last_at[each]
                 self._held.pop(each, None)
-        for known in self.known.values():
-            known.settle()
+        self._parts += [known.end(self._held) for known in self.known.values()]
         rejected = {str(reason): int(cell[0]) for reason, cell in self._rejected.items()}
         lines = self.lines - int(self._blank[0])
+        gauges = self._held | self.gauges
         closed = Closed(
-            cells=self._held_as["counter"],
-            gauges=self._held | self.gauges,
+            cells=Sums(self._parts, self._held_as["counter"]),
+            gauges=gauges,
             timers=self._held_as["timer"],
             sets=self._held_as["set"],
+            notices=self.notices.points(),
             datagrams=self.datagrams,
             lines=lines,
             accepted=lines - sum(rejected.values()),
             rejected=rejected,
             overflowed=self._overflowed,
-            name_bytes=self._name_bytes,
+            places=len(self._counted) + self._others + len(gauges),
+            name_bytes=self._counted_bytes + self._others_bytes,
+            overflowed_by=self._culprits.top(),
         )
         self._begin()
         return closed

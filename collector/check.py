@@ -8,13 +8,13 @@ import shutil
 import socket
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from collector.config import CollectorConfig, Listen
-from collector.receiver import AddressBusy, bind, grow_buffer
+from collector.listeners import LONG_QUEUE, AddressBusy, bind, grow_buffer, queue_length
 from spool.config import Config, SpoolConfig, check_all, spool_dir
 from spool.errors import ConfigError
 
@@ -31,8 +31,11 @@ class Finding:
     detail: str
 
 
-def findings(config: Config) -> Iterator[Finding]:
-    """Everything checked, in the order of a start. A bad configuration ends the list."""
+def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Finding]:
+    """Everything checked, in the order of a start. A bad configuration ends the list.
+
+    `inherited`: names of addresses that the collector has which would start; those that it does not want, it closes.
+    """
     try:
         check_all(config)
         ours = config.section(CollectorConfig, "collector")
@@ -43,9 +46,18 @@ def findings(config: Config) -> Iterator[Finding]:
             yield Finding("bad", "config", problem)
         return
     yield Finding("ok", "config", config.source)
-    for listen in ours.listen:
-        yield _address(listen)
+    wanted = [*ours.listen, *([ours.admin] if ours.admin else [])]
+    leaving = set(inherited) - set(map(str, wanted))
+    for listen in wanted:
+        if str(listen) in inherited:
+            yield Finding("ok", "listen", f"{listen} is this collector's")
+        elif any(each.split(":")[0] == listen.scheme and each.endswith(f":{listen.port}") for each in leaving):
+            yield Finding("ok", "listen", f"{listen} will be free")
+        else:
+            yield _address(listen)
     yield _buffer(ours.receive_buffer_bytes)
+    if any(each.scheme == "unixgram" for each in ours.listen):
+        yield _queue()
     yield _folder(directory)
     yield _disk(directory, spool.disk_reserve_bytes)
     enough = sqlite3.sqlite_version_info >= SQLITE_NEEDED
@@ -93,6 +105,14 @@ def _buffer(wanted_bytes: int) -> Finding:
         "rcvbuf",
         f"asked {wanted_bytes:,} bytes, got {granted:,}: raise net.core.rmem_max to {wanted_bytes}",
     )
+
+
+def _queue() -> Finding:
+    length = queue_length()
+    if length >= LONG_QUEUE:
+        return Finding("ok", "queue", f"{length} datagrams may wait")
+    advice = f"raise net.unix.max_dgram_qlen to {LONG_QUEUE}"
+    return Finding("warn", "queue", f"{length} datagrams may wait; clients that do not, lose the next: {advice}")
 
 
 def _nearest(directory: Path) -> Path:

@@ -1,15 +1,9 @@
 """The `holdfast-collector` command: supplies clocks, signals and configuration, says what went wrong."""
 
-import faulthandler
-import gc
 import json
-import logging
 import os
-import signal
 import socket
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, get_args
@@ -17,29 +11,17 @@ from typing import BinaryIO, get_args
 import click
 
 from collector.check import findings
-from collector.collect import Collector, log_outcome, log_replaced
-from collector.committer import SWITCH_S, Committer, Lost
 from collector.config import CollectorConfig, Listen, listen_url
 from collector.explain import as_json, as_text
-from collector.receiver import Receiver
-from collector.statsd import KINDS, Rejection, Signs, parse
-from spool.config import SpoolConfig, load, spool_dir
-from spool.doers import doers
-from spool.errand import Errands
-from spool.errors import ConfigError, HoldfastError, SpoolBusy, SpoolDamaged
-from spool.evict import Evictor
-from spool.logfmt import Sparingly, fields, log_to
-from spool.salvage import open_spool
+from collector.inherit import take_over
+from collector.rules import Rejection
+from collector.run import run
+from collector.statsd import KINDS, Dialect, Signs, parse
+from collector.tags import Style
+from collector.top import top
+from spool.config import load
+from spool.errors import ConfigError, HoldfastError
 from spool.shell import Program, named_config
-from spool.writer import SpoolWriter
-
-STOP_S = 8.0
-"""The most that a stop waits for a disk that hangs; supervisord kills after 10 s. A usual stop takes milliseconds."""
-
-CHUNK_PAUSE_S = 0.005
-"""Between two deletions of evicted batches, so that reception has the interpreter and readers the disk."""
-
-log = logging.getLogger("collector")
 
 
 @click.group(cls=Program)
@@ -52,95 +34,6 @@ def main() -> None:
 
 
 @main.command()
-def run() -> None:
-    """Collect until SIGTERM or SIGINT; then commit the partial window. SIGUSR1 prints all stacks."""
-    config = load(named_config())
-    ours = config.section(CollectorConfig, "collector")
-    directory = spool_dir(config)
-    log_to()
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
-    limits = config.section(SpoolConfig, "spool")
-    host = ours.host or socket.gethostname()
-
-    def opened() -> SpoolWriter:
-        return open_spool(directory, host, time.time(), lambda replaced: log_replaced(log, replaced))
-
-    writer: SpoolWriter | None = None
-    receiver = Receiver(time.monotonic)
-    sparingly = Sparingly(log, 60.0, time.monotonic)
-    try:
-        # Before the spool: the lock in there says since when a collector runs, and one that cannot listen does not.
-        bound = _listen(receiver, ours)
-        try:
-            writer = opened()
-        except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
-            log.warning("spool_not_open", extra=fields(error=str(error)))
-        committer = Committer(
-            opened,
-            directory=directory,
-            quantiles=ours.quantiles,
-            interval_s=ours.interval_s,
-            evictor=lambda opened: Evictor(opened, limits, config.destinations(), lambda: time.sleep(CHUNK_PAUSE_S)),
-            errands=lambda opened: Errands(opened, doers(config.destinations())),
-            tell=lambda outcome: log_outcome(log, sparingly, outcome),
-            wall=time.time,
-            mono=time.monotonic,
-            wait=time.sleep,
-        )
-        collector = Collector(ours, receiver, committer, wall=time.time, mono=time.monotonic, wait=time.sleep)
-        # A flag and a byte in a socket: safe under any number of signals, and it ends the wait at once.
-        signal.set_wakeup_fd(receiver.wakeup.fileno(), warn_on_full_buffer=False)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: collector.stop())
-        # What a window is made of has no cycles, and a full collection stops reception for as long as there are
-        # series: 0.1 s for 100,000. So one is made only if a million objects are left over, which a leak would be.
-        gc.freeze()
-        gc.set_threshold(1_000_000)
-        sys.setswitchinterval(SWITCH_S)
-        _say_listening(bound, ours.receive_buffer_bytes)
-        committer.start(writer)
-        writer = None  # the committer's now
-        collector.run()
-        if committer.finish(STOP_S):
-            log.info("stopped", extra=fields(windows_waiting=committer.waiting))
-        else:
-            lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
-            log_outcome(log, sparingly, lost)
-    finally:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)  # a second one must not turn a clean end into a killed one
-        signal.set_wakeup_fd(-1)
-        receiver.close()
-        if writer is not None:
-            writer.close()
-
-
-def _listen(receiver: Receiver, ours: CollectorConfig) -> list[tuple[Listen, Signs, int]]:
-    """Bind every address; returns each with what its gauges' signs mean and the buffer that was granted, bytes."""
-    bound = []
-    for wanted in ours.listen:
-        signs = wanted.gauges or ours.gauge_signs
-        listen, granted = receiver.listen(wanted, signs, ours.receive_buffer_bytes)
-        bound.append((listen, signs, granted))
-    return bound
-
-
-def _say_listening(bound: Sequence[tuple[Listen, Signs, int]], asked_bytes: int) -> None:
-    for listen, signs, granted in bound:
-        log.info("listening", extra=fields(url=str(listen), gauges=signs, receive_buffer_bytes=granted))
-        if granted < asked_bytes and listen.scheme in ("udp", "unixgram"):
-            log.warning(
-                "receive_buffer_small",
-                extra=fields(
-                    url=str(listen),
-                    asked_bytes=asked_bytes,
-                    granted_bytes=granted,
-                    advice=f"sysctl -w net.core.rmem_max={asked_bytes}",
-                ),
-            )
-
-
-@main.command()
 @click.option("--json", "as_object", is_flag=True, help="One JSON object: ok, checks.")
 @click.pass_context
 def check(ctx: click.Context, as_object: bool) -> None:
@@ -149,7 +42,7 @@ def check(ctx: click.Context, as_object: bool) -> None:
     Exit code 0 if it would, 78 if the configuration is bad, 1 if something else is.
     """
     try:
-        found = list(findings(load(named_config())))
+        found = list(findings(load(named_config()), take_over(os.environ)))
     except ConfigError as error:  # no file, or not TOML
         if not as_object:
             raise
@@ -168,11 +61,17 @@ def check(ctx: click.Context, as_object: bool) -> None:
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object per line.")
 @click.option("--gauges", type=click.Choice(get_args(Signs)), default="delta", help="What a gauge's sign means.")
-def parse_lines(file: BinaryIO, as_object: bool, gauges: Signs) -> None:
-    """Show how lines are understood: type, value, tags, or why they are refused."""
+@click.option("--tags", type=click.Choice(get_args(Style)), default="none", help="How tags are written in names.")
+def parse_lines(file: BinaryIO, as_object: bool, gauges: Signs, tags: Style) -> None:
+    """Show how lines are understood: type, value, tags, or why they are refused.
+
+    Keys of --json: line, ok, and metrics, each with name, type, value, values, delta, rate, tags, timestamp (and, for
+    events and service checks, fields); or error and reason.
+    """
+    dialect = Dialect(gauges, tags)
     for number, line in enumerate(file, start=1):
         bare = line.removesuffix(b"\n").removesuffix(b"\r")
-        click.echo(as_json(bare, gauges) if as_object else as_text(number, bare, gauges))
+        click.echo(as_json(bare, dialect) if as_object else as_text(number, bare, dialect))
 
 
 @main.command(context_settings={"ignore_unknown_options": True})  # so that a value may be -5
@@ -225,6 +124,10 @@ def _target(to: str | None) -> Listen:
 
 def _family(target: Listen) -> socket.AddressFamily:
     return socket.AF_UNIX if target.path else socket.AF_INET6 if ":" in target.host else socket.AF_INET
+
+
+for each in (run, top):
+    main.add_command(each)
 
 
 if __name__ == "__main__":

@@ -1,115 +1,181 @@
-"""The receive loop: wait, drain, fold, and at a window's end hand it over.
+"""The hub: take what comes, and at each window's end hand it over.
 
-    sockets -> Receiver.wait -> drain -> Tally.fold -> Aggregate ..close.. -> Committer.hand_over
+    Intake.turn ... Intake.close -> Committer.hand_over
 
-One thread does all of it and waits for nothing but input: closing a window swaps dictionaries, and
-statistics, encoding and committing happen on the committer's thread.
+The intake is this process's own reception or, with `workers`, that of others. It waits for nothing but input: closing a
+window swaps dictionaries, and statistics, encoding and committing happen on the committer's thread.
 
 Promises: every line that was received before `stop` took effect is in a window that was handed over; windows
-end on time whatever the input does, because a turn is bounded. The clocks and waiting are arguments.
+end on time whatever the input does, because a turn is bounded. The clocks are arguments.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from collector import window
-from collector.aggregate import Aggregate
-from collector.committer import Committer, ErrandDone, Finished, Kept, Lost, NoRoom, Outcome
-from collector.config import CollectorConfig
-from collector.receiver import Receiver
-from collector.selfmetrics import Circumstances
-from collector.statsd import Reason, Signs
-from collector.tally import Tally
+from collector.aggregate import Closed
+from collector.carried import Carried, Held, Stream
+from collector.committer import Committer, ErrandDone, Kept, Lost, NoRoom, Outcome
+from collector.finished import Finished
+from collector.listeners import Listeners
+from collector.selfmetrics import Circumstances, culprits
+from collector.standin import StandIn
+from collector.workers import Ended, Late, Started, Told
 from spool.batch import instant
 from spool.evict import Evicted
 from spool.logfmt import Sparingly, fields
 from spool.salvage import Replaced
 
-TURN_DATAGRAMS = 1_024
-"""Drained from one socket before the others and the clock get their turn: a few milliseconds."""
-GATHER_S = 0.020
-"""Waited after a turn that took something, so that datagrams gather: a wake-up costs 50 to 150 us, most of it because
-the processor's caches are cold by then (measured), and at 50,000 lines per second that is most of what a line costs."""
-FILL_BYTES_PER_S = 400_000_000
-"""Less is waited where receive buffers are small: never longer than a million one-line datagrams per second
-(384 bytes each, as the buffer is counted) would take to fill the smallest."""
-LAST_TURNS = 64
-"""What a stopping collector still takes from its sockets, so that a flood cannot keep it from stopping."""
+PATIENCE_S = 10.0
+"""The most that a reload waits until what there is has been committed and a stand-in is ready."""
+LOOK_S = 0.02
+"""How often it looks."""
+
+log = logging.getLogger("collector")
+
+
+class Intake(Protocol):
+    """Where windows come from: reception.Reception, or workers.Workers."""
+
+    def turn(self, at_most_s: float) -> bool:
+        """Take what is there, after waiting for it; False if nothing was."""
+
+    def last_turns(self) -> None:
+        """Take what is left, before the last `close`."""
+
+    def end(self) -> None:
+        """End what was started for it; the receiver is closed afterwards."""
+
+    def carry(self) -> tuple[Held, Sequence[Stream]]:
+        """After the last `close`: gauges that live on, and connections that somebody can go on with."""
+
+    def close(self, end: float) -> Closed:
+        """End the window at `end` (Unix seconds); what comes is in the next one."""
+
+    def circumstances(self) -> Circumstances:
+        """What it knows of the window that was closed last."""
 
 
 class Collector:
-    """The hub. `run` returns after `stop`; `stop` may be called from a signal handler."""
+    """The hub. `run` returns after `stop` or `reload`, which may be called from a signal handler or another thread.
+
+    `ended`: where the last window of the collector before this one ended, wall clock and monotonic. `tell` gets each
+    window when it is handed over.
+    """
 
     def __init__(
         self,
-        config: CollectorConfig,
-        receiver: Receiver,
+        interval_s: int,
+        listeners: Listeners,
+        intake: Intake,
         committer: Committer,
         *,
         wall: Callable[[], float],
         mono: Callable[[], float],
-        wait: Callable[[float], None],
+        stand_in: StandIn,
+        ended: tuple[float, float] | None = None,
+        tell: Callable[[float, Closed, Circumstances], None] = lambda *_: None,
     ) -> None:
-        self._config, self._receiver, self._committer = config, receiver, committer
-        self._wall, self._mono, self._wait = wall, mono, wait
-        self._aggregate = Aggregate(config.max_series, config.gauge_expiry_s)
-        self._tallies: dict[Signs, Tally] = {"delta": Tally("delta"), "value": Tally("value")}
-        self._stopping = False
-        self._gathering = False  # the last turn emptied all sockets, and there was something in them
+        self._interval_s, self._listeners = interval_s, listeners
+        self._intake, self._committer = intake, committer
+        self._wall, self._mono = wall, mono
+        self._ended, self._tell, self._stand_in = ended, tell, stand_in
+        self._begun: tuple[int, int] | None = None  # the stand-in
+        self._stopping = self._reloading = False
 
     def stop(self) -> None:
         """Ask `run` to hand over the partial window and return. Only sets a flag: a signal handler may."""
         self._stopping = True
 
-    def run(self) -> None:
-        """Receive until `stop`. Afterwards the last window is handed over, not necessarily committed."""
-        span = window.first(self._config.interval_s, self._wall(), self._mono())
-        while not self._stopping:
-            self._turn(span.wait_s(self._mono()))
+    def reload(self) -> None:
+        """Ask `run` to do so and return True, unless it is stopped before."""
+        self._reloading = True
+
+    def run(self) -> bool:
+        """Receive until `stop` or `reload`; whether it is to reload. The last window is handed over, not committed.
+
+        A reload is given up while windows wait for the spool: they live in this process.
+        """
+        wall, mono = self._ended or (self._wall(), self._mono())
+        span = self._receive(window.first(self._interval_s, wall, mono), lambda: self._reloading)
+        while self._reloading and not self._stopping:
+            self._stand_in.start()
+            give_up_at = self._mono() + PATIENCE_S
+            span = self._receive(span, lambda: self._ready() or self._mono() > give_up_at, LOOK_S)  # noqa: B023
+            if not self._committer.waiting:
+                break
+            self._reloading = False
+            self._stand_in.end()
+            log.error("reload_refused", extra=fields(reason="windows wait for the spool; try again when it takes them"))
+            span = self._receive(span, lambda: self._reloading)
+        reloading = self._reloading and not self._stopping
+        if not reloading:
+            self._stand_in.end()
+        self._intake.last_turns()
+        self._cut(span)
+        if reloading:
+            self._begun = self._stand_in.begin()
+        return reloading
+
+    def _ready(self) -> bool:
+        """Whether a reload loses nothing: the spool has all that was handed over, and somebody can take this place."""
+        return not self._committer.waiting and self._stand_in.ready()
+
+    def carried(self) -> Carried:
+        """What a successor needs, after `run`."""
+        if self._ended is None:
+            raise RuntimeError("nothing has been collected yet")
+        held, streams = self._intake.carry()
+        return Carried(self._ended, held, streams, self._listeners.drops(), self._begun)
+
+    def _receive(self, span: window.Span, until: Callable[[], bool], look_s: float = float("inf")) -> window.Span:
+        """Receive until `until`, which is asked every `look_s`, or `stop`. Returns the window that is open then."""
+        while not self._stopping and not until():
+            self._intake.turn(min(look_s, span.wait_s(self._mono())))
             if span.wait_s(self._mono()) <= 0:
                 bounds, span = window.close(span, self._wall(), self._mono())
                 self._hand_over(bounds)
-                self._receiver.close_idle()
-        for _ in range(LAST_TURNS):
-            # A connection that one turn accepts has its bytes in the next.
-            if not self._turn(0) and not self._turn(0):
-                break
-        self._hand_over(window.stop(span, self._wall(), self._mono()))
+        return span
 
-    def _turn(self, at_most_s: float) -> bool:
-        """Take what is there, after waiting for it; False if nothing was."""
-        if self._gathering:  # there will be something: do not wake up for the first of it
-            self._wait(min(GATHER_S, at_most_s, self._receiver.smallest_buffer_bytes / FILL_BYTES_PER_S))
-            at_most_s = 0.0
-        ready = self._receiver.wait(at_most_s)
-        behind = False
-        for source in ready:
-            taken, too_long = source.drain(TURN_DATAGRAMS)
-            behind = behind or len(taken) + too_long >= TURN_DATAGRAMS
-            if too_long:
-                self._aggregate.reject(Reason.DATAGRAM_TOO_LONG, too_long)
-            if source.datagrams:
-                self._aggregate.datagrams += len(taken) + too_long
-            if taken:
-                self._tallies[source.signs].fold(taken, self._aggregate)
-        self._gathering = bool(ready) and not behind
-        return bool(ready)
+    def _cut(self, span: window.Span) -> None:
+        """End the last window, before it is due. The next one, if there is a successor, begins there."""
+        mono = self._mono()
+        bounds = window.stop(span, self._wall(), mono)
+        self._hand_over(bounds)
+        self._ended = (bounds.end, mono)
 
     def _hand_over(self, bounds: window.Bounds) -> None:
-        kernel_drops, refused = self._receiver.take_counts()
-        around = Circumstances(
+        kernel_drops = self._listeners.take_drops()
+        closed = self._intake.close(bounds.end)
+        around = replace(
+            self._intake.circumstances(),
             kernel_drops=kernel_drops,
-            refused_connections=refused,
             commit_ms=self._committer.commit_ms,
             windows_waiting=self._committer.waiting,
             windows_shed=self._committer.take_shed(),
         )
-        self._committer.hand_over(Finished(bounds, self._aggregate.close(bounds.end), around))
+        finished = Finished(bounds, closed, around)
+        self._tell(bounds.end, closed, around)
+        self._committer.hand_over(finished)
 
 
 def log_replaced(log: logging.Logger, replaced: Replaced) -> None:
     """A damaged spool.db is an error that nobody needs to mend and everybody should hear of."""
     log.error("spool_replaced", extra=fields(set_aside=replaced.aside and str(replaced.aside), reason=replaced.why))
+
+
+def log_worker(log: logging.Logger, sparingly: Sparingly, told: Told) -> None:
+    """What happens to workers, one line each."""
+    if isinstance(told, Started):
+        log.info("worker_started", extra=fields(pid=told.pid))
+    elif isinstance(told, Ended):
+        log.error("worker_ended", extra=fields(pid=told.pid, code=told.code, lost_lines=told.lines or None))
+    elif isinstance(told, Late):
+        sparingly.warning("worker_late", pid=told.pid)
+    else:
+        sparingly.warning("worker_not_started", error=str(told.error))
 
 
 def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Outcome) -> None:
@@ -157,6 +223,7 @@ def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Outcome) -> 
             reasons=",".join(sorted(done.rejected)) or None,
             kernel_drops=done.dropped or None,
             overflowed=done.overflowed or None,
+            overflowed_by=culprits(done.points) if done.overflowed else None,
             partial=done.partial or None,
             commit_ms=outcome.commit_ms,
         ),

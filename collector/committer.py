@@ -5,23 +5,26 @@ cannot take is kept in memory and tried again at least once per window; kept win
 KEEP_BYTES (estimated), beyond which the oldest that is not being tried is shed and recorded as a loss as
 soon as the spool takes anything. The thread does not end before `finish`, whatever the spool does.
 
-Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost.
+Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost, and the
+next start records that.
 
 The interpreter runs one thread at a time. The receive loop asks for it twice a turn, once it has slept, and has it
-after SWITCH_S at the latest: nothing here keeps it for longer, since points are made and encoded a few at a time.
+after reception.SWITCH_S at the latest: nothing here keeps it for longer, since points are made and encoded a few at a
+time.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import cast, overload
 
-from collector.aggregate import Closed
-from collector.selfmetrics import Circumstances, self_points
-from collector.window import Bounds
-from spool.batch import Batch, Point, Window
+from collector.finished import Finished, Points
+from spool import lastwords
+from spool.batch import Batch, Window
 from spool.errand import Done, Errand, Errands
 from spool.errors import HoldfastError, SpoolBusy, SpoolDamaged
 from spool.evict import Evicted, Evictor
@@ -30,66 +33,8 @@ from spool.writer import NUMBERS, SpoolWriter
 
 KEEP_BYTES = 64 * 1024 * 1024
 BEAT_S = 5.0
-SWITCH_S = 0.001
-"""For sys.setswitchinterval: how long this thread may go on when the receive loop has something to do."""
 PAUSE_S = 0.002
 """Between two pieces of an operator's errand."""
-_SERIES_BYTES = 600  # measured: a series of counters or gauges is less, a timer's sketch more
-_LINE_BYTES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A window as the receive loop hands it over."""
-
-    bounds: Bounds
-    closed: Closed
-    around: Circumstances
-
-    @property
-    def size_bytes(self) -> int:
-        """Estimated memory: series, and at most one distinct value per line."""
-        names_bytes = self.closed.name_bytes
-        return 4_096 + names_bytes + _SERIES_BYTES * self.closed.series + _LINE_BYTES * min(self.closed.accepted, 10**6)
-
-    def window(self, points: Sequence[Point]) -> Window:
-        """The spool's form, its sequence number not yet given."""
-        return Window(
-            seq=0,
-            start=self.bounds.start,
-            end=self.bounds.end,
-            points=points,
-            series=self.closed.series,
-            datagrams=self.closed.datagrams,
-            lines=self.closed.lines,
-            accepted=self.closed.accepted,
-            rejected=self.closed.rejected,
-            dropped=self.around.kernel_drops,
-            overflowed=self.closed.overflowed,
-            partial=self.bounds.partial,
-        )
-
-
-class _Points(Sequence[Point]):
-    """A window's points, made when they are asked for, so that only those of one batch take memory at a time."""
-
-    def __init__(self, finished: Finished, quantiles: Sequence[float]) -> None:
-        self._own = self_points(finished.closed, finished.around)
-        self._closed, self._quantiles = finished.closed, quantiles
-
-    def __len__(self) -> int:
-        return len(self._own) + self._closed.series
-
-    @overload
-    def __getitem__(self, index: int) -> Point: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Point]: ...
-    def __getitem__(self, index: int | slice) -> Point | list[Point]:
-        if isinstance(index, int):
-            return self[index : index + 1][0]
-        first, last, _ = index.indices(len(self))
-        own = len(self._own)
-        return self._own[first:last] + list(self._closed.points(self._quantiles, first - own, last - own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +57,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Windows given up: shed because too much was waiting, or left when the collector stopped."""
+    """Windows given up: shed because too much was waiting, or left when the collector stopped; or a worker's part."""
 
     windows: int
     lines: int
@@ -170,7 +115,7 @@ class Committer:
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
         self._current: Window | None = None  # points made, not committed yet
-        self._shed: list[Window] = []
+        self._shed: list[tuple[Window, str]] = []  # with the reason
         self._newly_shed = 0
         self._stopping = False
         self._failures = 0
@@ -201,11 +146,14 @@ class Committer:
         with self._changed:
             self._waiting.append(finished)
             self._kept_bytes += finished.size_bytes
+            lost_lines = finished.around.worker_lost_lines
+            if lost_lines:
+                part = Window(0, finished.bounds.start, finished.bounds.end, (), lines=lost_lines)
+                self._shed.append((part, "worker ended"))
             while self._kept_bytes > KEEP_BYTES and len(self._waiting) > 1:
                 oldest = self._waiting.popleft()
                 self._kept_bytes -= oldest.size_bytes
-                # A loss is recorded by how many points it had; a range is a sequence of that length.
-                self._shed.append(oldest.window(cast("Sequence[Point]", range(oldest.closed.series))))
+                self._shed.append((oldest.counted(), "memory full"))
                 self._newly_shed += 1
             self._changed.notify()
 
@@ -278,7 +226,7 @@ class Committer:
                     return
                 finished = self._waiting.popleft()
                 self._kept_bytes -= finished.size_bytes
-            self._current = finished.window(_Points(finished, self._quantiles))
+            self._current = finished.window(Points(finished, self._quantiles))
         begun_mono = self._mono()
         window = replace(self._current, seq=self._writer.next_window_seq())
         batches = self._writer.commit(window, self._wall())
@@ -342,13 +290,13 @@ class Committer:
     def _record_shed(self, writer: SpoolWriter) -> None:
         with self._changed:
             shed = list(self._shed)
-        if not shed:
-            return
-        seq = writer.next_window_seq()
-        writer.shed([replace(each, seq=seq + n) for n, each in enumerate(shed)], self._wall(), "memory full")
-        with self._changed:
-            del self._shed[: len(shed)]
-        self._tell(Lost(len(shed), sum(each.lines for each in shed), "memory full"))
+        for reason, those in groupby(shed, itemgetter(1)):
+            windows = [window for window, _ in those]
+            seq = writer.next_window_seq()
+            writer.shed([replace(each, seq=seq + n) for n, each in enumerate(windows)], self._wall(), reason)
+            with self._changed:
+                del self._shed[: len(windows)]
+            self._tell(Lost(len(windows), sum(each.lines for each in windows), reason))
 
     def _beat(self, phase: str) -> None:
         self._beat_mono = self._mono()
@@ -366,11 +314,12 @@ class Committer:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
     def _end(self) -> None:
-        left = [each.closed.lines for each in self._waiting]
-        if self._current is not None:
-            left.append(self._current.lines)
+        shed = [window for window, _ in self._shed]
+        left = [*shed, *([self._current] if self._current else []), *(each.counted() for each in self._waiting)]
         if left:
-            self._tell(Lost(len(left), sum(left), "stopped while the spool took nothing"))
+            with suppress(OSError):  # then only the log tells
+                lastwords.leave(self._directory, left, self._wall())
+            self._tell(Lost(len(left), sum(each.lines for each in left), lastwords.REASON))
         self._close_writer()
 
     def _set_aside(self) -> None:

@@ -1,9 +1,9 @@
 """[collector]: where to listen, how long a window is, and what bounds memory.
 
-    udp://127.0.0.1:8125?gauges=value      unixgram:///run/holdfast/statsd.sock
-    ---   --------- ---- ------------      --------    ------------------------
-    scheme  address port this listener's     scheme      absolute path
-                         meaning of signs
+    udp://127.0.0.1:8125?gauges=value&tags=influx      unixgram:///run/holdfast/statsd.sock
+    ---   --------- ---- ------------ -----------      --------    ------------------------
+    scheme  address port this listener's meaning of    scheme      absolute path
+                         signs,       tags in names
 
 Pure: nothing is bound or resolved here; addresses are IP addresses, so that a start never waits for DNS.
 """
@@ -12,15 +12,16 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from collector.statsd import Signs
+from collector.statsd import Dialect, Signs
+from collector.tags import Style
 from spool.config import Rule, key, list_of, one_of, text, whole
 
 LISTEN_ALLOWED = (
     "udp://IP:PORT, tcp://IP:PORT (IPv6 in brackets), unixgram:///PATH or unix:///PATH (a path of at most"
-    " 107 bytes), each with ?gauges=delta or ?gauges=value if wanted"
+    " 107 bytes), each with ?gauges= and ?tags= if wanted: see gauge_signs, name_tags"
 )
 MAX_UNIX_PATH_BYTES = 107
 """What the kernel's sockaddr_un takes, less the final NUL."""
@@ -37,6 +38,7 @@ class Listen:
     port: int = 0
     path: str = ""
     gauges: Signs | None = None
+    tags: Style | None = None
 
     def __str__(self) -> str:
         """The URL, without its query."""
@@ -55,14 +57,14 @@ def listen_url(raw: Any, _folder: Path) -> Listen:
         port = url.port
     except ValueError:
         raise ValueError(f"{LISTEN_ALLOWED}; not {raw!r}") from None
-    gauges = query.pop("gauges", None)
-    signs: Signs | None = "delta" if gauges == "delta" else "value" if gauges == "value" else None
-    if query or url.fragment or url.username is not None or (gauges is not None and signs is None):
+    said: dict[str, Any] = {"gauges": query.pop("gauges", None), "tags": query.pop("tags", None)}
+    known = said["gauges"] in (None, *get_args(Signs)) and said["tags"] in (None, *get_args(Style))
+    if query or url.fragment or url.username is not None or not known:
         raise ValueError(f"{LISTEN_ALLOWED}; not {raw!r}")
     if url.scheme in ("unix", "unixgram") and not url.netloc and _fits_socket(url.path):
-        return Listen("unix" if url.scheme == "unix" else "unixgram", path=url.path, gauges=signs)
+        return Listen("unix" if url.scheme == "unix" else "unixgram", path=url.path, **said)
     if url.scheme in ("udp", "tcp") and port is not None and not url.path and _is_address(url.hostname):
-        return Listen("udp" if url.scheme == "udp" else "tcp", url.hostname or "", port, gauges=signs)
+        return Listen("udp" if url.scheme == "udp" else "tcp", url.hostname or "", port, **said)
     raise ValueError(f"{LISTEN_ALLOWED}; not {raw!r}")
 
 
@@ -92,11 +94,11 @@ def _quantile(raw: Any, _folder: Path) -> float:
 _ADMIN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):([0-9]{1,5})")
 
 
-def _admin(raw: Any, _folder: Path) -> str:
+def _admin(raw: Any, _folder: Path) -> Listen:
     match = _ADMIN.fullmatch(raw) if isinstance(raw, str) else None
     if match is None or not _is_address(match[1].strip("[]")) or int(match[2]) > 65_535:
         raise ValueError('an IP address and a port, as "127.0.0.1:8126" or "[::1]:8126"')
-    return str(raw)
+    return Listen("tcp", match[1].strip("[]"), int(match[2]))
 
 
 _host: Rule = text(r"[^\x00-\x1f\x7f]{1,255}", "a name of 1 to 255 printable characters")
@@ -113,6 +115,9 @@ class CollectorConfig:
     quantiles: tuple[float, ...] = key(
         (0.5, 0.9, 0.95, 0.99), list_of(_quantile), "quantiles of timers: 0.99 is reported as p99"
     )
+    workers: int = key(
+        1, whole(1, 64), "processes that receive; several share the clients, and their windows are merged into one"
+    )
     max_series: int = key(
         100_000, whole(1, 10_000_000), "series per window; new ones beyond it go into holdfast.overflow"
     )
@@ -124,10 +129,22 @@ class CollectorConfig:
     gauge_expiry_s: int | None = key(
         None, whole(1, 2**31), "a gauge is reported for so long after its last sample; absent: for ever"
     )
-    gauge_signs: Literal["delta", "value"] = key(
+    gauge_signs: Signs = key(
         "delta",
-        one_of("delta", "value"),
-        "whether g:+1 adds 1 (StatsD) or is 1 (DogStatsD); ?gauges= overrides it",
+        one_of(*get_args(Signs)),
+        "whether g:+1 adds 1 (delta, StatsD) or is 1 (value, DogStatsD); ?gauges= overrides it",
+    )
+    name_tags: Style = key(
+        "none",
+        one_of(*get_args(Style)),
+        "tags that are written in names: influx (a,k=v), graphite (a;k=v), librato (a#k=v), signalfx (a[k=v]) or none;"
+        " ?tags= overrides it",
     )
     host: str | None = key(None, _host, "this host's name in each batch; absent: what the system calls itself")
-    admin: str | None = key(None, _admin, "reserved for the admin port; absent: off. Checked, not opened yet")
+    admin: Listen | None = key(
+        None, _admin, "IP:PORT of the admin port, which answers stats, counters, config ... to anybody; absent: off"
+    )
+
+    def dialect(self, listen: Listen) -> Dialect:
+        """What is spoken at one of the addresses."""
+        return Dialect(listen.gauges or self.gauge_signs, listen.tags or self.name_tags)

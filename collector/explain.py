@@ -6,12 +6,14 @@ Pure. One line in, one line out; the keys of the JSON form are stable.
 import json
 from typing import Any
 
-from collector.statsd import Notice, Parsed, Rejection, Sample, Signs, parse
+from collector.notices import Notice
+from collector.rules import Rejection
+from collector.statsd import Dialect, Parsed, Sample, parse
 
 
-def as_json(line: bytes, signs: Signs) -> str:
+def as_json(line: bytes, dialect: Dialect) -> str:
     """One JSON object: line, ok, and metrics or error. Bytes that are not UTF-8 show as \\xNN in `line`."""
-    parsed = parse(line, signs)
+    parsed = parse(line, dialect)
     shown: dict[str, Any] = {"line": line.decode("utf-8", "backslashreplace"), "ok": True}
     if isinstance(parsed, Rejection):
         shown |= {"ok": False, "error": str(parsed), "reason": str(parsed.reason)}
@@ -49,9 +51,9 @@ def _notice(notice: Notice) -> dict[str, Any]:
     }
 
 
-def as_text(number: int, line: bytes, signs: Signs) -> str:
+def as_text(number: int, line: bytes, dialect: Dialect) -> str:
     """`1  ok       counter  api.hits  1.0  env=prod`, or `2  refused  bad value 'x'  api.hits:x|c`."""
-    parsed = parse(line, signs)
+    parsed = parse(line, dialect)
     if isinstance(parsed, Rejection):
         return f"{number}  refused  {parsed}  {_printable(line)}"
     if not parsed:

@@ -1,47 +1,41 @@
-"""Sockets: what the kernel has received, as bytes and in order.
+"""Reception: what the kernel has for this process, as bytes and in order.
 
-Promises: a datagram is taken whole or reported as too long, never cut; what the kernel dropped because a
-socket's buffer was full is read from the socket itself; nothing here blocks but `Receiver.wait`; a slow or
-hostile stream client costs at most its connection (see streams.py). A unix socket's file is replaced only if
-nobody listens on it and removed at the end; its mode is 0666, because who may send metrics is decided by the
-folder it lies in.
+Promises: a datagram is taken whole or reported as too long, never cut; nothing here blocks but `Receiver.wait`; a slow
+or hostile stream client costs at most its connection (see streams.py): neither endless data nor idle connections in any
+number keep others from being heard.
 
 Does not promise fairness beyond `limit` datagrams, and some tens more, per socket and turn.
 """
 
-import errno
-import os
+import contextlib
 import selectors
 import socket
-import stat
-import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Protocol
 
-from collector.config import Listen
+from collector.carried import Stream
+from collector.config import Scheme
+from collector.listeners import DATAGRAMS, room_bytes
 from collector.recvmmsg import MAX_DATAGRAM_BYTES, SLOTS, Slots
-from collector.statsd import Signs
+from collector.statsd import Dialect
 from collector.streams import Connection
-from spool.errors import HoldfastError
 
 DRAIN_BYTES = 1024 * 1024
 """What is drained at a time is bounded in bytes too: a turn over the largest datagrams takes no longer than others."""
-_SO_RCVBUFFORCE = 33
-_SO_MEMINFO = 55  # Linux 4.12; the ninth number is the count that /proc/net/udp shows as drops
-_MEMINFO = struct.Struct("9I")
+TURN_READS = 16
+"""Reads of up to 64 KiB that all stream connections together have in a turn: however many of them never pause, the
+datagram sockets have theirs after milliseconds."""
 _MAX_CONNECTIONS = 256
 _IDLE_S = 600.0
-
-
-class AddressBusy(HoldfastError):
-    """An address to listen on cannot be had."""
+_SILENT_S = 10.0
+"""A connection without a whole line for so long gives way to a new one, where there are no more places."""
 
 
 class Source(Protocol):
     """Something with bytes to drain."""
 
-    signs: Signs
+    dialect: Dialect
     datagrams: bool
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
@@ -53,10 +47,9 @@ class DatagramSource:
 
     datagrams = True
 
-    def __init__(self, listen: Listen, signs: Signs, bound: socket.socket, slots: Slots) -> None:
-        self.listen, self.signs = listen, signs
+    def __init__(self, bound: socket.socket, dialect: Dialect, slots: Slots) -> None:
+        self.dialect = dialect
         self._socket, self._slots = bound, slots
-        self._drops_seen = 0
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
         """See Source. Takes what is there, of DRAIN_BYTES a little more than those at most."""
@@ -79,79 +72,93 @@ class DatagramSource:
                 break
         return taken, too_long
 
-    def take_drops(self) -> int:
-        """Datagrams the kernel dropped since the last call; 0 where it does not tell (unix, old kernels)."""
-        try:
-            counters = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-            drops = int(_MEMINFO.unpack(counters)[8])
-        except (OSError, struct.error):
-            return 0
-        since = (drops - self._drops_seen) & 0xFFFFFFFF
-        self._drops_seen = drops
-        return since
-
 
 class Receiver:
-    """All sockets of one collector. Belongs to the receive loop's thread."""
+    """What one receive loop receives from: bound sockets, which are others' to close, and its stream connections."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._slots = Slots()
-        self._sockets: list[tuple[Listen, socket.socket]] = []
         self._connections: set[Connection] = set()
-        self.sources: list[DatagramSource] = []
         self.refused_connections = 0
-        self.smallest_buffer_bytes = 2**31  # of the datagram sockets
+        self.least_room_bytes = 2**31  # of the datagram sockets
         self._woken, self.wakeup = socket.socketpair()
         for end in (self._woken, self.wakeup):
             end.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self.watch(self._woken, lambda: self._woken.recv(4096))
 
-    def listen(self, listen: Listen, signs: Signs, buffer_bytes: int) -> tuple[Listen, int]:
-        """Bind one address; returns it with the port the kernel chose, and the buffer it granted in bytes.
-
-        Raises AddressBusy; the other sockets stay as they are.
-        """
-        bound = bind(listen)
-        listen = actual(listen, bound)
-        granted = grow_buffer(bound, buffer_bytes)
-        self._sockets.append((listen, bound))
-        if listen.scheme in ("udp", "unixgram"):
-            source = DatagramSource(listen, signs, bound, self._slots)
-            self.sources.append(source)
-            self.smallest_buffer_bytes = min(self.smallest_buffer_bytes, granted)
-            self._selector.register(bound, selectors.EVENT_READ, source)
+    def take(self, bound: socket.socket, scheme: Scheme, dialect: Dialect) -> None:
+        """Receive from a bound, non-blocking socket too."""
+        if scheme in DATAGRAMS:
+            self.least_room_bytes = min(self.least_room_bytes, room_bytes(bound))
+            self._selector.register(bound, selectors.EVENT_READ, DatagramSource(bound, dialect, self._slots))
         else:
-            bound.listen(128)
-            self._selector.register(bound, selectors.EVENT_READ, (bound, signs))
-        return listen, granted
+            self.watch(bound, partial(self._accept, bound, dialect))
+
+    def watch(self, other: socket.socket, readable: Callable[[], object]) -> None:
+        """Have something else done when a socket is readable, until `forget`."""
+        self._selector.register(other, selectors.EVENT_READ, readable)
+
+    def forget(self, other: socket.socket) -> None:
+        """End `watch`."""
+        self._selector.unregister(other)
+
+    def wake(self) -> None:
+        """End a wait. May be called from any thread."""
+        with contextlib.suppress(BlockingIOError):  # full, so it is ended already
+            self.wakeup.send(b"\0")
 
     def wait(self, at_most_s: float) -> Sequence[Source]:
         """Sources that have something to drain; empty after `at_most_s`, a signal, or a new connection."""
         ready: list[Source] = []
+        streams: list[Connection] = []
         for selected, _ in self._selector.select(at_most_s):
-            if selected.data is None:
-                self._woken.recv(4096)
-            elif isinstance(selected.data, tuple):
-                self._accept(*selected.data)
+            if callable(selected.data):
+                selected.data()
+            elif isinstance(selected.data, Connection):
+                streams.append(selected.data)
             else:
                 ready.append(selected.data)
-        return ready
+        return [*ready, *self._turns(streams)]
 
-    def _accept(self, listening: socket.socket, signs: Signs) -> None:
+    def _turns(self, streams: list[Connection]) -> list[Connection]:
+        """Those of the connections that have a turn now, the others the next time: who waited longest comes first."""
+        streams = [each for each in streams if each in self._connections]  # one may just have given way
+        streams.sort(key=lambda each: each.heard_mono)
+        for each in streams[:TURN_READS]:
+            each.reads = TURN_READS // min(len(streams), TURN_READS)
+        return streams[:TURN_READS]
+
+    def _accept(self, listening: socket.socket, dialect: Dialect) -> None:
         try:
             accepted, _ = listening.accept()
         except OSError:
             return  # gone already, or out of file descriptors: the next turn tries again
         if len(self._connections) >= _MAX_CONNECTIONS:
             self.refused_connections += 1
-            accepted.close()
-            return
+            silent = min(self._connections, key=lambda each: each.line_mono)
+            if self._clock() - silent.line_mono < _SILENT_S:
+                accepted.close()
+                return
+            self._forget(silent)
+        self._serve(accepted, dialect)
+
+    def _serve(self, accepted: socket.socket, dialect: Dialect) -> Connection:
         accepted.setblocking(False)
-        connection = Connection(accepted, signs, self._clock, self._forget)
+        connection = Connection(accepted, dialect, self._clock, self._forget)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
+        return connection
+
+    def carry(self) -> list[Stream]:
+        """The connections, for whoever goes on with them after this process has ended its reception."""
+        return [connection.carry() for connection in self._connections]
+
+    def resume(self, streams: Sequence[Stream]) -> None:
+        """Go on with connections that were handed on."""
+        for each in streams:
+            self._serve(socket.socket(fileno=each.descriptor), each.dialect).resume(each)
 
     def _forget(self, connection: Connection) -> None:
         self._selector.unregister(connection.socket)
@@ -159,95 +166,20 @@ class Receiver:
         connection.socket.close()
 
     def close_idle(self) -> None:
-        """Close stream connections that have been silent for 10 minutes."""
+        """Close stream connections on which no whole line came for 10 minutes."""
         for connection in list(self._connections):
-            if self._clock() - connection.heard_mono > _IDLE_S:
+            if self._clock() - connection.line_mono > _IDLE_S:
                 self._forget(connection)
 
-    def take_counts(self) -> tuple[int, int]:
-        """Kernel drops and refused connections since the last call."""
+    def take_refused(self) -> int:
+        """Connections refused since the last call."""
         refused, self.refused_connections = self.refused_connections, 0
-        return sum(source.take_drops() for source in self.sources), refused
+        return refused
 
     def close(self) -> None:
-        """Close everything and remove the files of unix sockets."""
+        """Close the connections; bound sockets stay open."""
         for connection in list(self._connections):
             self._forget(connection)
-        for listen, bound in self._sockets:
-            bound.close()
-            if listen.path:
-                Path(listen.path).unlink(missing_ok=True)
         self._selector.close()
         self._woken.close()
         self.wakeup.close()
-
-
-def bind(listen: Listen) -> socket.socket:
-    """A bound, non-blocking socket. Raises AddressBusy that names the address and the key to change."""
-    family = socket.AF_UNIX if listen.path else socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    kind = socket.SOCK_DGRAM if listen.scheme in ("udp", "unixgram") else socket.SOCK_STREAM
-    try:
-        bound = socket.socket(family, kind)
-    except OSError as error:  # IPv6 is switched off
-        raise AddressBusy(_cannot(listen, error)) from None
-    try:
-        bound.setblocking(False)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 may have the port too
-        if listen.scheme == "tcp":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past TIME_WAIT, not past a listener
-        if listen.path:
-            _remove_stale(Path(listen.path), kind)
-            bound.bind(listen.path)
-            Path(listen.path).chmod(0o666)
-        else:
-            bound.bind((listen.host, listen.port))
-    except OSError as error:
-        bound.close()
-        raise AddressBusy(_cannot(listen, error)) from None
-    return bound
-
-
-def actual(listen: Listen, bound: socket.socket) -> Listen:
-    """The address with the port that the kernel chose for port 0."""
-    if listen.path:
-        return listen
-    return Listen(listen.scheme, listen.host, bound.getsockname()[1], gauges=listen.gauges)
-
-
-def _cannot(listen: Listen, error: OSError) -> str:
-    why = "in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
-    return f"{listen}: {why}; change [collector] listen, or stop what has it."
-
-
-def _remove_stale(path: Path, kind: socket.SocketKind) -> None:
-    """Remove a socket file that a dead process left. Raises OSError if it is in use or not a socket."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise OSError(errno.EEXIST, "a file that is not a socket")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, kind) as probe:
-        probe.setblocking(False)  # a full backlog means that somebody listens
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:
-            raise OSError(errno.EADDRINUSE, "in use") from error
-    raise OSError(errno.EADDRINUSE, "in use")
-
-
-def grow_buffer(bound: socket.socket, wanted_bytes: int) -> int:
-    """Ask for a receive buffer; returns what was granted. The kernel reports twice what it was asked for."""
-    for option in (
-        _SO_RCVBUFFORCE,
-        socket.SO_RCVBUF,
-    ):  # the first may pass net.core.rmem_max, with CAP_NET_ADMIN
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, option, wanted_bytes)
-            break
-        except OSError:
-            continue
-    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2

@@ -7,7 +7,7 @@ each, which is at most (g - 1) / (g + 1) = 0.99 % away from any of them.
 
 Promises: count, sum, min, max, mean and stddev stay exact (but for rounding); quantiles are exact up to
 EXACT values and within 1 % of the true value after; memory is bounded (values within
-statsd.MAX_VALUE have at most 12,700 buckets a side); the sketch that travels can be merged with any other of
+rules.MAX_VALUE have at most 12,700 buckets a side); the sketch that travels can be merged with any other of
 the same gamma.
 
 Does not promise a relative error for magnitudes below SMALLEST: they count as zero.
@@ -36,25 +36,54 @@ _ALMOST_1 = 1 - 1e-12  # 0.07 * 100 is 7.000000000000001: rounding must not skip
 
 
 class Distribution:
-    """Values with weights. Mutable: belongs to the window that is being filled."""
+    """Values with weights. Mutable: belongs to the window that is being filled.
 
-    __slots__ = ("_spilled", "values", "weights")
+    Values that weigh 1 lie in `values`, which others may append to while it has fewer than EXACT; `add` takes any.
+    EXACT is for these and for those of other weights apart.
+    """
+
+    __slots__ = ("_spilled", "_weighted", "_weights", "values")
 
     def __init__(self) -> None:
         self.values: list[float] = []  # not yet spilled; lists take a value in half the time of a dict
-        self.weights: list[float] | None = None  # None as long as each of the values weighs 1
+        self._weighted: list[float] = []  # the same of those that weigh something else
+        self._weights: list[float] = []
         self._spilled: _Spilled | None = None
 
     def add(self, value: float, weight: float = 1.0) -> None:
         """Take one value that weighs `weight` > 0; both finite."""
-        values = self.values
-        if len(values) == EXACT:
+        if len(self.values if weight == 1.0 else self._weighted) >= EXACT:
             self._spill()
-        if weight != 1.0 and self.weights is None:
-            self.weights = [1.0] * len(values)
-        if self.weights is not None:
-            self.weights.append(weight)
-        values.append(value)
+        if weight == 1.0:
+            self.values.append(value)
+        else:
+            self._weighted.append(value)
+            self._weights.append(weight)
+
+    def merge(self, other: "Distribution") -> None:
+        """Take all that another has taken, as if its values had come here; it is not to be used any more."""
+        if other._spilled is not None:
+            self._spilled = (self._spilled or _Spilled()).merged(other._spilled)
+        if len(self.values) + len(other.values) > EXACT or len(self._weighted) + len(other._weighted) > EXACT:
+            self._spill()
+        self.values += other.values
+        self._weighted += other._weighted
+        self._weights += other._weights
+
+    def kept(self) -> tuple[list[float], list[float], list[float], list[Any] | None]:
+        """All that it is made of, for `of`: values, weighted ones, their weights; what was spilled, as JSON has it."""
+        spilled = None if self._spilled is None else self._spilled.as_json()
+        return self.values, self._weighted, self._weights, spilled
+
+    @classmethod
+    def of(
+        cls, values: list[float], weighted: list[float], weights: list[float], spilled: list[Any] | None
+    ) -> "Distribution":
+        """What `kept` is of."""
+        made = cls()
+        made.values, made._weighted, made._weights = values, weighted, weights
+        made._spilled = None if spilled is None else _Spilled.from_json(spilled)
+        return made
 
     @property
     def exact(self) -> bool:
@@ -62,10 +91,16 @@ class Distribution:
         return self._spilled is None
 
     def _spill(self) -> None:
-        spilled = self._spilled or _Spilled()
-        self._spilled = spilled.plus(self.values, self.weights)
-        self.values.clear()
-        self.weights = None
+        self._spilled = self._whole()
+        for each in (self.values, self._weighted, self._weights):
+            each.clear()
+
+    def _whole(self) -> "_Spilled":
+        """All values, as buckets and moments."""
+        whole = self._spilled or _Spilled()
+        if self.values:
+            whole = whole.plus(self.values, None)
+        return whole.plus(self._weighted, self._weights) if self._weighted else whole
 
     def summary(self, quantiles: Sequence[float]) -> dict[str, Any]:
         """The statistics of a timer's point: count, sum, min, max, mean, stddev, p50 ..., sketch.
@@ -74,20 +109,14 @@ class Distribution:
         values, each with its weight; `sum` is count * mean. The quantile q is the nearest rank: the smallest
         value such that values up to it weigh at least q of all. Raises ValueError if nothing was added.
         """
-        if self._spilled is None and not self.values:
-            raise ValueError("a distribution without a value has no statistics")
-        whole = self._spilled or _Spilled()
-        if self._spilled is not None:
-            whole = whole.plus(self.values, self.weights) if self.values else whole
+        if self._spilled is None and not self._weighted:
+            return _summary_of(sorted(self.values), quantiles)  # most timers
+        whole = self._whole()
+        if self._spilled is None:
+            ranked = sorted([*zip(self.values, repeat(1.0)), *zip(self._weighted, self._weights, strict=True)])
+        else:
             middles = _middles(whole.bins, whole.negative, whole.zero)
-            ranks = _ranks([(min(max(each, whole.low), whole.high), weight) for each, weight in middles], quantiles)
-        elif self.weights is not None:
-            whole = whole.plus(self.values, self.weights)
-            ranks = _ranks(sorted(zip(self.values, self.weights, strict=True)), quantiles)
-        else:  # most timers; in words of _ranks, the smallest rank that has at least q of all
-            values = sorted(self.values)
-            whole = whole.plus(values, None)
-            ranks = [values[max(ceil(q * len(values) * _ALMOST_1) - 1, 0)] for q in quantiles]
+            ranked = [(min(max(each, whole.low), whole.high), weight) for each, weight in middles]
         # Rounding can push a mean of equal values past them.
         mean = min(max(whole.mean, whole.low), whole.high)
         return {
@@ -97,9 +126,34 @@ class Distribution:
             "max": whole.high,
             "mean": mean,
             "stddev": math.sqrt(max(whole.squares, 0.0) / whole.count),
-            **dict(zip(_names(tuple(quantiles)), ranks, strict=True)),
+            **dict(zip(_names(tuple(quantiles)), _ranks(ranked, quantiles), strict=True)),
             "sketch": _sketch(whole.bins, whole.negative, whole.zero),
         }
+
+
+def _summary_of(values: list[float], quantiles: Sequence[float]) -> dict[str, Any]:
+    """Distribution.summary of values that weigh 1 and are in order: the same numbers, without a step per value."""
+    if not values:
+        raise ValueError("a distribution without a value has no statistics")
+    count, low, high = len(values), values[0], values[-1]
+    mean = min(max(math.fsum(values) / count, low), high)
+    summary: dict[str, Any] = {
+        "count": count,
+        "sum": count * mean,
+        "min": low,
+        "max": high,
+        "mean": mean,
+        "stddev": math.dist(values, (mean,) * count) / math.sqrt(count),
+    }
+    for name, q in zip(_names(tuple(quantiles)), quantiles, strict=True):  # the smallest rank that has q of all
+        summary[name] = values[max(ceil(q * count * _ALMOST_1) - 1, 0)]
+    if low >= SMALLEST:
+        bins = Counter(map(ceil, map(log, values, repeat(GAMMA))))  # in order, as the values are
+        summary["sketch"] = {"gamma": GAMMA, "zero": 0, "bins": [[index, times] for index, times in bins.items()]}
+    else:
+        buckets = _Spilled().plus(values, None)
+        summary["sketch"] = _sketch(buckets.bins, buckets.negative, buckets.zero)
+    return summary
 
 
 class _Spilled:
@@ -125,14 +179,47 @@ class _Spilled:
         deviations = [value - mean for value in values]
         squared = map(mul, deviations, deviations)
         squares = math.fsum(squared if weights is None else map(mul, squared, weights))
-        if not self.count:
-            more.count, more.mean, more.squares = weight, mean, squares
-            return more
-        # Chan, Golub, LeVeque 1979
-        more.count, apart = self.count + weight, mean - self.mean
-        more.mean = self.mean + apart * weight / more.count
-        more.squares = self.squares + squares + apart * apart * self.count * weight / more.count
+        more.count, more.mean, more.squares = self._moments(weight, mean, squares)
         return more
+
+    def _moments(self, weight: float, mean: float, squares: float) -> tuple[float, float, float]:
+        """Count, mean and squared deviations of these values and more. Chan, Golub, LeVeque 1979."""
+        if not self.count:
+            return weight, mean, squares
+        count, apart = self.count + weight, mean - self.mean
+        return (
+            count,
+            self.mean + apart * weight / count,
+            self.squares + squares + apart * apart * self.count * weight / count,
+        )
+
+    def merged(self, other: "_Spilled") -> "_Spilled":
+        """This and another."""
+        both = _Spilled()
+        both.low, both.high = min(self.low, other.low), max(self.high, other.high)
+        both.zero = self.zero + other.zero
+        for into, first, second in (
+            (both.bins, self.bins, other.bins),
+            (both.negative, self.negative, other.negative),
+        ):
+            into.update(first)
+            for index, weight in second.items():
+                into[index] = into.get(index, 0.0) + weight
+        both.count, both.mean, both.squares = self._moments(other.count, other.mean, other.squares)
+        return both
+
+    def as_json(self) -> list[Any]:
+        """All of it; floats in JSON are read back as they were."""
+        moments = [self.count, self.mean, self.squares, self.zero, self.low, self.high]
+        return [*moments, list(self.bins.items()), list(self.negative.items())]
+
+    @classmethod
+    def from_json(cls, stored: list[Any]) -> "_Spilled":
+        """What `as_json` gave."""
+        made = cls()
+        made.count, made.mean, made.squares, made.zero, made.low, made.high, bins, negative = stored
+        made.bins, made.negative = dict(bins), dict(negative)
+        return made
 
 
 @cache

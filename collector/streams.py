@@ -1,21 +1,31 @@
-"""One stream client: newline-framed lines out of a TCP or unix stream connection.
+"""One stream client: whole lines out of a TCP or unix stream connection.
 
     a:1|c\nb:2|c\nc:3
     ============  ---
     taken         kept until the rest comes, or the connection ends in order
 
-Promises: at most one incomplete line per connection is kept, of at most MAX_LINE_BYTES; a longer one is
-passed on cut just beyond that length, so that the parser rejects it once, and its rest is skipped. A client
-that closes in order need not end its last line; one whose connection breaks loses that line, rather than
-have half of it taken.
+    0d 00 00 00 a:1|c\nb:2|c\n  06 00 00 00 c:3
+    ----------- ==============  ----------- ---
+    length of what follows, little-endian: DogStatsD's framing, which its clients use for unixstream://
+
+The two tell themselves apart: no line has NULs in its third and fourth byte, and every frame of less than 64 KiB does.
+
+Promises: at most one incomplete line or frame per connection is kept, a line of at most MAX_LINE_BYTES; a longer one is
+passed on cut just beyond that length, so that the parser rejects it once, and its rest is skipped. A client that closes
+in order need not end its last line; one whose connection breaks loses that line, or frame, rather than have half of it
+taken. One that sends something else for a length is disconnected; the length counts as a bad line.
 """
 
 import socket
 from collections.abc import Callable
 
-from collector.statsd import MAX_LINE_BYTES, Signs
+from collector.carried import Stream
+from collector.recvmmsg import MAX_DATAGRAM_BYTES
+from collector.rules import MAX_LINE_BYTES
+from collector.statsd import Dialect
 
 _READ_BYTES = 65_536
+_LENGTH_BYTES = 4
 
 
 class Connection:
@@ -26,20 +36,32 @@ class Connection:
     def __init__(
         self,
         accepted: socket.socket,
-        signs: Signs,
+        dialect: Dialect,
         clock: Callable[[], float],
         close: Callable[["Connection"], None],
     ) -> None:
-        self.socket, self.signs = accepted, signs
+        self.socket, self.dialect = accepted, dialect
         self._clock, self._close = clock, close
-        self.heard_mono = clock()
+        self.heard_mono = self.line_mono = clock()  # when there were bytes, and when a whole line
+        self.reads = 1  # the most in one turn: see receiver.TURN_READS
         self._rest = b""
         self._skipping = False
+        self._framed: bool | None = None  # not known before there are _LENGTH_BYTES
+        self._broken = False
+
+    def carry(self) -> Stream:
+        """What somebody needs to go on with this connection."""
+        return Stream(self.socket.fileno(), self.dialect, self._rest, self._skipping)
+
+    def resume(self, stream: Stream) -> None:
+        """Go on where `carry` was called."""
+        self._rest, self._skipping = stream.rest, stream.skipping
+        self._framed = False if stream.skipping else None  # what is left begins with a line, or with a length
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
         """See receiver.Source; `limit` bounds reads."""
         taken: list[bytes] = []
-        for _ in range(min(limit, 16)):  # a client that never pauses leaves room for the others
+        for _ in range(min(limit, self.reads)):
             try:
                 read = self.socket.recv(_READ_BYTES)
             except BlockingIOError:
@@ -48,12 +70,43 @@ class Connection:
                 self._close(self)
                 break
             if not read:
-                taken.append(self._rest)
+                taken.append(b"" if self._framed else self._rest)
                 self._close(self)
                 break
             self.heard_mono = self._clock()
-            taken.append(self._whole_lines(read))
+            lines = self._whole(read)
+            if lines:
+                self.line_mono = self.heard_mono
+            taken.append(lines)
+            if self._broken:
+                self._close(self)
+                break
         return [each for each in taken if each], 0
+
+    def _whole(self, read: bytes) -> bytes:
+        if self._framed is None:
+            self._rest, read = b"", self._rest + read
+            if len(read) < _LENGTH_BYTES and b"\n" not in read:
+                self._rest = read
+                return b""
+            self._framed = read[2:_LENGTH_BYTES] == b"\0\0"
+        return self._whole_frames(read) if self._framed else self._whole_lines(read)
+
+    def _whole_frames(self, read: bytes) -> bytes:
+        data, at, frames = self._rest + read, 0, []
+        while len(data) - at >= _LENGTH_BYTES:
+            begin = at + _LENGTH_BYTES
+            end = begin + int.from_bytes(data[at:begin], "little")
+            if end - begin > MAX_DATAGRAM_BYTES:
+                frames.append(data[at:begin])
+                self._broken, at = True, len(data)
+            elif end > len(data):
+                break
+            else:
+                frames.append(data[begin:end])
+                at = end
+        self._rest = data[at:]
+        return b"\n".join(frames)
 
     def _whole_lines(self, read: bytes) -> bytes:
         if self._skipping:

@@ -18,8 +18,12 @@ blank. Memory is bounded: MEMO_LINES shapes here and entries in each window, of 
 import re
 from collections.abc import Sequence
 
-from collector.aggregate import Aggregate, Cell, Known, Shape, series_key
-from collector.statsd import RESERVED, Notice, Reason, Rejection, Signs, parse, parse_number
+from collector.aggregate import Aggregate, Shape, series_key
+from collector.known import Cell, Known
+from collector.notices import Notice
+from collector.rules import MAX_NUMBER_BYTES, RESERVED, Reason, Rejection
+from collector.sketch import EXACT
+from collector.statsd import STATSD, Dialect, parse, parse_number
 
 MEMO_LINES = 131_072
 """Enough for 100,000 series; about 300 bytes each where names are of the usual length."""
@@ -27,8 +31,8 @@ MEMO_LINE_BYTES = 256
 """Longer lines are parsed each time: they are rare, and a client that makes them up cannot fill the memory."""
 SHORT = 2
 """A counter's number of so few bytes is likely to come again: `:1|c` is most of all traffic."""
-MEMO_NUMBER_BYTES = 4
-"""Numbers of so few bytes are remembered: there are less than 20,000."""
+_PLAIN_NUMBER = b"0123456789."
+"""Of these float takes nothing that is not a number."""
 MEMO_ENDINGS = 4_096
 """Types with rates and tags that are remembered for whatever name comes before them."""
 _PLAIN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")  # names that cannot be refused but for being reserved
@@ -38,13 +42,13 @@ MINUS = ord("-")
 """The highest of the bytes with which a number with a sign may begin: + is below it, the point and digits above."""
 
 
-def meaning(line: bytes, signs: Signs) -> list[tuple[Shape, float | str, bool]] | Reason:
+def meaning(line: bytes, dialect: Dialect) -> list[tuple[Shape, float | str, bool]] | Notice | Reason:
     """What a line does to a window: shape, value and whether that is a delta, for each value; or why it is rejected."""
-    parsed = parse(line, signs)
+    parsed = parse(line, dialect)
     if isinstance(parsed, Rejection):
         return parsed.reason
     if isinstance(parsed, Notice):
-        return Reason.UNSUPPORTED_EVENT if parsed.kind == "event" else Reason.UNSUPPORTED_CHECK
+        return parsed
     return [
         (Shape(sample.kind, series_key(sample.name, sample.tags), sample.rate), value, sample.delta)
         for sample in parsed
@@ -55,20 +59,18 @@ def meaning(line: bytes, signs: Signs) -> list[tuple[Shape, float | str, bool]] 
 class Tally:
     """Lines of one dialect. Belongs to the receive loop's thread."""
 
-    def __init__(self, signs: Signs) -> None:
-        self._signs: Signs = signs
+    def __init__(self, dialect: Dialect = STATSD) -> None:
+        self._dialect = dialect
         self._shapes: dict[tuple[bytes, bytes], Shape] = {}
         self._endings: dict[bytes, Shape] = {}  # of what follows the number; `series` is what follows the name there
-        self._numbers: dict[bytes, float] = {}
 
     def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:
         """Fold the lines of these datagrams, in their order, into a window."""
         lines = b"\n".join(datagrams).split(b"\n")
         into.lines += len(lines)
-        known = into.known[self._signs]
-        times, came = known.times, known.times.get
-        without_number, remembered = known.shapes.get, self._numbers.get
-        deltas, gauges = self._signs == "delta", into.gauges
+        known = into.known[self._dialect]
+        times, came, without_number = known.times, known.times.get, known.shapes.get
+        deltas, gauges = self._dialect.gauges == "delta", into.gauges
         for line in lines:
             before = came(line)
             if before is not None:
@@ -78,16 +80,22 @@ class Tally:
             number, _, following = rest.partition(b"|")
             key = name, following
             found = without_number(key)
-            value = remembered(number)
-            if value is None:
-                value = parse_number(number)
-                if value is not None and len(number) <= MEMO_NUMBER_BYTES:
-                    self._numbers[number] = value
+            plain = len(number) <= MAX_NUMBER_BYTES and not number.strip(_PLAIN_NUMBER)
+            try:
+                value = float(number) if plain else parse_number(number)
+            except ValueError:
+                value = None
             if found is None or value is None:
                 self._take(line, key, number, value, into)
+                times, came, without_number = known.times, known.times.get, known.shapes.get  # may be others now
                 continue
             kind, target, factor = found
-            if kind == "timer":
+            if kind == "values":
+                if len(target) < EXACT:
+                    target.append(value)
+                else:
+                    factor.add(value)
+            elif kind == "timer":
                 target.add(value, factor)
             elif kind == "counter":
                 target[0] += value / factor
@@ -102,14 +110,20 @@ class Tally:
         if shape is None or value is None:
             self._parse(line, key, into)
             return
-        target = into.add(shape, value, self._signs == "delta" and number[0] <= MINUS)
+        kind, series, rate = shape
+        if kind == "counter" and len(number) <= SHORT and into.admit(kind, series):
+            known = self._known(into)
+            known.adds[line] = series, value / rate
+            known.times[line] = 1
+            return
+        target = into.add(shape, value, self._dialect.gauges == "delta" and number[0] <= MINUS)
         if target is None:
             return
-        kind, _, rate = shape
-        if kind == "counter" and len(number) <= SHORT:
-            self._know(line, target, value / rate, into)
+        shapes = self._known(into).shapes
+        if kind == "timer":
+            shapes[key] = ("values", target.values, target) if rate == 1.0 else (kind, target, 1.0 / rate)
         else:
-            self._known(into).shapes[key] = kind, target, 1.0 / rate if kind == "timer" else rate
+            shapes[key] = kind, target, rate
 
     def _plain(self, line: bytes, key: tuple[bytes, bytes]) -> Shape | None:
         """The shape of a new name before something that followed others: a tenth of the work of parsing the line."""
@@ -127,13 +141,18 @@ class Tally:
 
     def _parse(self, line: bytes, key: tuple[bytes, bytes], into: Aggregate) -> None:
         """Parse a line and take it; remember its shape, if it has one value and is short."""
-        found = meaning(line, self._signs)
+        found = meaning(line, self._dialect)
+        if isinstance(found, Notice):
+            if not into.notices.take(found):
+                into.not_taken(Reason.TOO_MANY_NOTICES)[0] += 1
+            return
         short = len(line) <= MEMO_LINE_BYTES
         if isinstance(found, Reason) or not found:
             cell = into.not_taken(found if isinstance(found, Reason) else None)
-            cell[0] += 1
             if short:
-                self._know(line, cell, 1, into)
+                self._count(line, cell, into)
+            else:
+                cell[0] += 1
             return
         targets = [into.add(*each) for each in found]
         shape = found[0][0]
@@ -145,16 +164,19 @@ class Tally:
                     self._endings.clear()
                 self._endings[following] = shape._replace(series=shape.series[len(name) :])
         elif len(found) == 1 and short and targets[0] is not None:  # a member again changes nothing
-            self._know(line, into.repeated, 1, into)
+            self._count(line, into.repeated, into)
 
-    def _know(self, line: bytes, cell: Cell, amount: float, into: Aggregate) -> None:
+    def _count(self, line: bytes, cell: Cell, into: Aggregate) -> None:
+        """Count a line in a cell, now and from now on."""
         known = self._known(into)
-        known.adds[line] = cell, amount
-        known.times[line] = 0
+        known.cells[line] = cell
+        known.times[line] = 1
 
     def _known(self, into: Aggregate) -> Known:
         """What the window knows, with room for one more."""
-        known = into.known[self._signs]
-        if len(known.times) + len(known.shapes) >= MEMO_LINES:
-            known.settle()
+        known = into.known[self._dialect]
+        if len(known) >= MEMO_LINES:
+            known.forget_unseen()
+        if len(known) >= MEMO_LINES:
+            into.clear(known)
         return known

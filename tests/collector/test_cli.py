@@ -1,6 +1,7 @@
 """The command as a user meets it, without a running collector."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -48,6 +49,19 @@ def test_parse_prints_one_json_object_per_line():
     assert result.exit_code == 0
 
 
+def test_parse_understands_what_a_listener_is_told_to_understand():
+    lines = b"a,k=v:+1|g\n_e{1,4}:a|b\\nc|p:low|h:x|d:17\n"
+    result = invoke("parse", "--json", "--tags", "influx", "--gauges", "value", stdin=lines)
+    gauge, event = (json.loads(each)["metrics"][0] for each in result.stdout.splitlines())
+    assert (gauge["name"], gauge["tags"], gauge["delta"], gauge["value"]) == ("a", {"k": "v"}, False, 1.0)
+    assert event == {
+        **{"name": "a", "type": "event", "value": "b\nc", "values": ["b\nc"], "delta": False, "rate": 1.0},
+        **{"tags": {"host": "x"}, "timestamp": 17, "fields": {"priority": "low"}},
+    }
+    assert "a,k=v" in invoke("parse", "--json", stdin=lines).stdout
+    assert invoke("parse", "--tags", "x", stdin=b"").exit_code == 2
+
+
 def test_parse_shows_people_what_a_line_means():
     result = invoke("parse", stdin=b"api.hits:1|c|#env:prod\napi.hits:x|c\ng:-1|g\n")
     assert [each.split() for each in result.stdout.splitlines()] == [
@@ -82,6 +96,17 @@ def test_check_names_a_busy_port_and_ends_with_1(config):
         result = invoke("check", "-c", config(listen=f'["udp://127.0.0.1:{port}"]'))
     assert result.exit_code == 1
     assert f"bad   listen  udp://127.0.0.1:{port}: in use; change [collector] listen" in result.stdout
+
+
+@pytest.mark.parametrize(("length", "state"), [("10", "warn"), ("512", "ok")])
+def test_check_says_how_many_datagrams_may_wait_in_a_unix_socket(config, tmp_path, monkeypatch, length, state):
+    file = tmp_path / "max_dgram_qlen"
+    file.write_text(length + "\n")
+    monkeypatch.setattr("collector.listeners.QUEUE_LENGTH", file)
+    said = invoke("check", "-c", config(listen=f'["unixgram://{tmp_path}/s"]')).stdout
+    assert re.search(rf"^{state} +queue +{length} datagrams may wait", said, re.MULTILINE)
+    assert ("raise net.unix.max_dgram_qlen to 512" in said) == (state == "warn")
+    assert "queue" not in invoke("check", "-c", config()).stdout
 
 
 def test_check_names_a_spool_path_that_is_a_file(config, tmp_path):

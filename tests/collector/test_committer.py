@@ -2,15 +2,18 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from collector import committer as module
 from collector.aggregate import Aggregate
-from collector.committer import Committed, Committer, Finished, Kept, Lost
+from collector.committer import Committed, Committer, Kept, Lost
+from collector.finished import Finished
 from collector.selfmetrics import Circumstances
 from collector.tally import Tally
 from collector.window import Bounds
+from spool import salvage
 from spool.batch import decode, points_of
 from spool.config import SpoolConfig
 from spool.doers import doers
@@ -24,7 +27,7 @@ from spool.writer import SpoolWriter
 
 def finished(lines=b"a:1|c", end=10.0):
     aggregate = Aggregate(1000)
-    Tally("delta").fold([lines], aggregate)
+    Tally().fold([lines], aggregate)
     return Finished(Bounds(end - 10, end, False), aggregate.close(end), Circumstances())
 
 
@@ -129,6 +132,19 @@ def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_pa
     assert [each.window.end for each in told.wait_for(Committed, 3)] == [30.0, 40.0, 50.0]
 
 
+def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_window(made, tmp_path):
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+    committer.hand_over(replace(finished(), around=Circumstances(worker_lost_lines=7)))
+    committer.start()
+    told.wait_for(Committed)
+    assert told.wait_for(Lost) == [Lost(1, 7, "worker ended")]
+    assert committer.take_shed() == 0
+    assert committer.finish(5)
+    with SpoolReader(tmp_path) as spool:
+        (row,) = spool.losses(10)
+    assert (row["reason"], row["lines"], row["window_start"], row["window_end"]) == ("worker ended", 7, 0.0, 10.0)
+
+
 def test_an_error_that_nobody_foresaw_does_not_end_the_thread(made, tmp_path):
     attempts = []
 
@@ -154,15 +170,20 @@ def test_finish_commits_what_was_just_handed_over(made, tmp_path):
     assert sum(isinstance(each, Committed) for each in told.outcomes) == 2
 
 
-def test_what_finish_cannot_commit_is_told_as_lost(made):
+def test_what_finish_cannot_commit_is_told_as_lost_and_recorded_by_the_next_start(made, tmp_path):
     def open_spool():
         raise SpoolBusy("disk full")
 
     committer, told = made(open_spool)
     committer.start()
     committer.hand_over(finished())
+    committer.hand_over(finished())
     committer.finish(5)
-    assert told.outcomes[-1] == Lost(1, 1, "stopped while the spool took nothing")
+    assert told.outcomes[-1] == Lost(2, 2, "stopped while the spool took nothing")
+    salvage.open_spool(tmp_path, "web-1", 1.0, lambda _replaced: None).close()
+    with SpoolReader(tmp_path) as spool:
+        (loss,) = spool.losses()
+    assert (loss["last_window"], loss["lines"], loss["reason"]) == (2, 2, "stopped while the spool took nothing")
 
 
 def test_handing_over_never_waits_for_a_spool_that_hangs(made):

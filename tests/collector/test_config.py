@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector.config import CollectorConfig, Listen, listen_url
+from collector.statsd import Dialect
 from spool.config import load
 from spool.errors import ConfigError
 
@@ -22,6 +23,8 @@ def section(tmp_path, text, **environment):
         ("udp://[::1]:0", Listen("udp", "::1", 0)),
         ("tcp://127.0.0.2:1?gauges=value", Listen("tcp", "127.0.0.2", 1, gauges="value")),
         ("unixgram:///run/x.sock?gauges=delta", Listen("unixgram", path="/run/x.sock", gauges="delta")),
+        ("udp://127.0.0.1:1?tags=influx&gauges=value", Listen("udp", "127.0.0.1", 1, gauges="value", tags="influx")),
+        ("unix:///run/x.sock?tags=graphite", Listen("unix", path="/run/x.sock", tags="graphite")),
         ("unix:///run/x.sock", Listen("unix", path="/run/x.sock")),
     ],
 )
@@ -44,6 +47,8 @@ def test_a_listen_url_is_understood(url, expected):
         "udp://user@127.0.0.1:1",
         "udp://127.0.0.1:1?gauges=both",
         "udp://127.0.0.1:1?signs=value",
+        "udp://127.0.0.1:1?tags=dogstatsd",
+        "udp://127.0.0.1:1?tags",
         "udp://127.0.0.1:1?gauges",
         "udp://[::1",
         "unix://run/x.sock",
@@ -67,6 +72,14 @@ def test_the_defaults_hold_without_a_file(tmp_path):
     assert (ours.interval_s, ours.gauge_expiry_s, ours.gauge_signs, ours.admin) == (10, None, "delta", None)
 
 
+def test_what_is_spoken_at_an_address_is_its_own_word_or_else_everybodys(tmp_path):
+    ours = section(
+        tmp_path,
+        "name_tags = 'influx'\ngauge_signs = 'value'\nlisten = ['udp://127.0.0.1:1?tags=none', 'udp://127.0.0.1:2']",
+    )
+    assert [ours.dialect(each) for each in ours.listen] == [Dialect("value", "none"), Dialect("value", "influx")]
+
+
 def test_one_url_may_stand_alone_in_the_environment(tmp_path):
     ours = section(tmp_path, "", HOLDFAST_COLLECTOR_LISTEN="udp://127.0.0.1:9")
     assert ours.listen == (Listen("udp", "127.0.0.1", 9),)
@@ -86,6 +99,7 @@ def test_one_url_may_stand_alone_in_the_environment(tmp_path):
         "max_series = 0",
         "gauge_expiry_s = 0",
         "gauge_signs = 'both'",
+        "name_tags = 'statsd'",
         "admin = '127.0.0.1'",
         "admin = '127.0.0.1:99999'",
         "admin = 'x:1'",

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from collector.aggregate import Aggregate
-from collector.committer import Committed, Committer, Finished, Kept
+from collector.committer import Committed, Committer, Kept
+from collector.finished import Finished
 from collector.selfmetrics import Circumstances
 from collector.tally import Tally
 from collector.window import Bounds
@@ -24,7 +25,7 @@ from spool.salvage import open_spool
 
 def finished(end):
     aggregate = Aggregate(1000)
-    Tally("delta").fold([b"a:1|c"], aggregate)
+    Tally().fold([b"a:1|c"], aggregate)
     return Finished(Bounds(end - 10, end, False), aggregate.close(end), Circumstances())
 
 
@@ -57,10 +58,10 @@ def running(tmp_path):
     committer.finish(5)
 
 
-def forget_which_ids_were_given(directory):
-    """The damage: the next commit finds its id taken."""
+def spoil_the_schema(directory):
+    """The damage: the next insert is refused, which a whole file never does."""
     connection = sqlite3.connect(directory / "spool.db")
-    connection.execute("UPDATE sqlite_sequence SET seq = 0")
+    connection.execute("CREATE TRIGGER t BEFORE INSERT ON batches BEGIN SELECT raise(ABORT, 'spoilt'); END")
     connection.commit()
     connection.close()
 
@@ -68,7 +69,7 @@ def forget_which_ids_were_given(directory):
 @pytest.mark.parametrize("stopped_at_once", [False, True])
 def test_a_window_that_meets_damage_is_committed_to_the_next_file(running, tmp_path, stopped_at_once):
     committer, told, replaced = running
-    forget_which_ids_were_given(tmp_path)
+    spoil_the_schema(tmp_path)
     committer.hand_over(finished(20.0))
     if stopped_at_once:
         assert committer.finish(5)

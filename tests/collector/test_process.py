@@ -5,102 +5,17 @@ import itertools
 import json
 import os
 import re
+import resource
 import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from datadog.dogstatsd import DogStatsd
 
-from spool.batch import decode, points_of
-
-ROOT = Path(__file__).parents[2]
-
-
-class Running:
-    """One collector process and its spool."""
-
-    def __init__(self, folder, listen, interval_s):
-        self.folder, self.log = folder, folder / "log"
-        config = folder / "holdfast.toml"
-        config.write_text(
-            f'[spool]\ndir = "{folder}/spool"\n[collector]\nlisten = {json.dumps(listen)}\ninterval_s = {interval_s}\n'
-        )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "collector.cli", "run", "-c", str(config)],
-                cwd=ROOT,
-                stderr=log,
-            )
-
-    def text(self):
-        return self.log.read_text()
-
-    def wait_for(self, pattern, count=1, within_s=15):
-        """The matches of `pattern` in the log, once there are `count`."""
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            found = re.findall(pattern, self.text(), re.MULTILINE)
-            if len(found) >= count:
-                return found
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.01)
-        raise AssertionError(f"{pattern!r} not {count} times in:\n{self.text()}")
-
-    def ports(self, count):
-        return [int(port) for port in self.wait_for(r"listening url=\S+?:(\d+) ", count)]
-
-    def stop(self):
-        """Seconds that a stop takes."""
-        begun = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(10) == 0, self.text()
-        assert "Traceback" not in self.text()
-        return time.monotonic() - begun
-
-    def windows(self):
-        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/spool/spool.db?mode=ro", uri=True)) as db:
-            db.row_factory = sqlite3.Row
-            return db.execute("SELECT * FROM windows ORDER BY seq").fetchall()
-
-    def totals(self):
-        """Sum of each counter's and count of each timer's points over all batches, by name."""
-        totals = {}
-        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/spool/spool.db?mode=ro", uri=True)) as db:
-            for (payload,) in db.execute("SELECT payload FROM batches"):
-                for point in points_of(decode(payload)):
-                    amount = point.values["count"] if point.type == "timer" else point.values["value"]
-                    totals[point.name] = totals.get(point.name, 0) + amount
-        return totals
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def make(listen=("udp://127.0.0.1:0",), interval_s=3600, name="one"):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        started.append(Running(folder, list(listen), interval_s))
-        return started[-1]
-
-    yield make
-    for each in started:
-        if each.process.poll() is None:
-            each.process.send_signal(signal.SIGCONT)
-            each.process.kill()
-            each.process.wait()
-
-
-def send(port, *datagrams, family=socket.AF_INET):
-    host = "127.0.0.1" if family == socket.AF_INET else "::1"
-    with socket.socket(family, socket.SOCK_DGRAM) as sender:
-        for each in datagrams:
-            sender.sendto(each, (host, port))
+from collector.listeners import LONG_QUEUE, queue_length
+from tests.collector.running import send
 
 
 def test_lines_from_every_kind_of_socket_are_in_the_partial_window_of_a_stopped_collector(start, tmp_path):
@@ -127,6 +42,126 @@ def test_lines_from_every_kind_of_socket_are_in_the_partial_window_of_a_stopped_
     assert (window["lines"], window["accepted"], window["partial"]) == (11, 11, 1)
     assert window["datagrams"] == 3
     assert not gram.exists()
+
+
+def test_a_small_receive_buffer_is_a_warning_that_says_what_to_do(start, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_COLLECTOR_RECEIVE_BUFFER_BYTES", str(2**30))  # one byte more than the kernel has
+    running = start()
+    granted = int(running.wait_for(r"listening url=\S+ .*receive_buffer_bytes=(\d+)")[0])
+    assert 0 < granted < 2**30
+    warned = running.wait_for(r"receive_buffer_small url=udp://\S+ asked_bytes=(\d+) granted_bytes=(\d+) (.*)")[0]
+    assert warned == (str(2**30), str(granted), f'advice="sysctl -w net.core.rmem_max={2**30}"')
+    running.stop()
+
+
+def test_hostile_stream_clients_harm_nobody(start):
+    running = start(["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], interval_s=1)
+    port, tcp = running.ports(2)
+    with contextlib.ExitStack() as open_ones:
+
+        def client():
+            return open_ones.enter_context(socket.create_connection(("127.0.0.1", tcp)))
+
+        honest, endless, dripping = client(), client(), client()
+        endless.setblocking(False)
+        for _ in range(300):  # more than there are places for
+            client()
+        sent = flooded = 0
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            send(port, *[b"udp:1|c"] * 20)
+            honest.sendall(b"tcp:1|c\n" * 10)
+            with contextlib.suppress(BlockingIOError):
+                flooded += endless.send(b"x" * 1_000_000)
+            dripping.send(b"y")
+            rude = socket.create_connection(("127.0.0.1", tcp))
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            rude.send(b"half:1")
+            rude.close()
+            sent += 10
+            time.sleep(0.01)
+    running.stop()
+    totals = running.totals()
+    assert flooded > 1_000_000
+    assert (totals["udp"], totals["tcp"]) == (2 * sent, sent)
+    assert "half" not in totals
+    assert totals["holdfast.kernel_drops"] == 0
+    assert totals["holdfast.refused_connections"] >= 47
+    windows = running.windows()
+    assert all(each["window_end"] - each["window_start"] <= 1 for each in windows)
+    assert sum(json.loads(each["rejected_by"]).get("line_too_long", 0) for each in windows) == 1
+
+
+def test_events_and_what_overflows_are_told(start, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_COLLECTOR_MAX_SERIES", "2")
+    monkeypatch.setenv("HOLDFAST_COLLECTOR_NAME_TAGS", "influx")
+    running = start()
+    events = b"_e{6,2}:deploy|v2|t:info|#env:prod\n_sc|db.up|2|m:no answer\n_sc|db.up|2|m:no answer"
+    lines = b"hits,env=prod:1|c\nhits:1|c|#env:prod\nlat:1|ms"
+    send(running.ports(1)[0], events, lines, *[b"user.%d:1|c" % n for n in range(7)])
+    running.stop()
+    assert "overflowed=7 overflowed_by=user.*:7" in running.text()
+    (window,) = running.windows()
+    assert (window["lines"], window["accepted"], window["rejected"]) == (13, 13, 0)
+    found = {(each.name, each.type): each for each in running.points()}
+    assert found["hits", "counter"].tags == {"env": "prod"}
+    assert found["hits", "counter"].values == {"value": 2.0}
+    assert found["deploy", "event"].values == {"count": 1, "fields": {"text": "v2", "alert": "info"}}
+    assert found["db.up", "service_check"].values == {"count": 2, "value": 2, "fields": {"text": "no answer"}}
+    assert found["holdfast.overflowed_by", "counter"].tags == {"prefix": "user.*"}
+
+
+def ended_children_s():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.parametrize(("series", "at_most_s"), [(20_000, 1.0), pytest.param(100_000, 2.0, marks=pytest.mark.soak)])
+def test_a_stop_commits_100_000_series_within_two_seconds_of_the_processor(start, series, at_most_s):
+    running = start()
+    (port,) = running.ports(1)
+    for first in range(0, series, 50):
+        kinds = [(n, n, (b"c", b"ms")[n % 2]) for n in range(first, first + 50)]
+        send(port, b"\n".join(b"api.%d:%d|%s|#env:prod" % each for each in kinds))
+        if first % 5_000 == 0:
+            time.sleep(0.01)  # it has to keep up, or the kernel drops
+    stat = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
+    before_s = sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK") + ended_children_s()
+    running.stop()
+    assert ended_children_s() - before_s < at_most_s
+    assert running.windows()[0]["series"] == series
+
+
+def test_the_datadog_client_is_understood_on_a_unix_stream(start, tmp_path):
+    running = start([f"unix://{tmp_path}/s"])
+    running.wait_for("listening")
+    client = DogStatsd(socket_path=f"unixstream://{tmp_path}/s", disable_telemetry=True, disable_buffering=True)
+    for n in range(50):
+        client.increment("hits", 2, tags=["env:prod"])
+        client.timing("lat", n)
+    client.event("deploy", "v2\nis out")
+    client.stop()
+    running.stop()
+    (window,) = running.windows()
+    assert (window["accepted"], window["rejected"]) == (101, 0)
+    assert (running.totals()["hits"], running.totals()["lat"]) == (100, 50)
+
+
+def test_senders_to_a_unix_datagram_socket_are_not_held_up(start, tmp_path):
+    """Only so many datagrams may wait there, ten by default: a collector that naps holds its clients up."""
+    running = start([f"unixgram://{tmp_path}/s"])
+    running.wait_for("listening")
+    if queue_length() < LONG_QUEUE:
+        running.wait_for(r"unix_queue_short url=\S+ datagrams=\d+ advice=.*net.unix.max_dgram_qlen=512")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(f"{tmp_path}/s")
+        begun = time.monotonic()
+        for _ in range(5_000):
+            sender.send(b"hits:1|c")
+        took_s = time.monotonic() - begun
+    running.stop()
+    assert running.totals()["hits"] == 5_000
+    assert took_s < 5, "with naps of 20 ms it would be 10 s where ten may wait"
 
 
 def test_every_line_is_in_exactly_one_of_many_aligned_windows(start):
@@ -207,11 +242,11 @@ def test_sigusr1_prints_the_stack_of_every_thread_and_changes_nothing(start):
     running = start()
     running.wait_for("listening")
     until = time.monotonic() + 15
-    while not re.search(r"collector/collect.py.* in _turn", running.text()) and time.monotonic() < until:
+    while not re.search(r"collector/reception.py.* in turn", running.text()) and time.monotonic() < until:
         running.process.send_signal(signal.SIGUSR1)  # the first may come before the loop has begun
         time.sleep(0.05)
     running.wait_for(r"collector/committer.py.* in _run")
-    running.wait_for(r"collector/collect.py.* in _turn")
+    running.wait_for(r"collector/reception.py.* in turn")
     running.stop()
 
 

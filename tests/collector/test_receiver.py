@@ -1,24 +1,45 @@
 """Real sockets on loopback: nothing is cut, nothing is lost without being counted, nobody harms the others."""
 
+import contextlib
 import socket
+import struct
 import time
 
 import pytest
 
 from collector.config import Listen
-from collector.receiver import AddressBusy, Receiver
-from collector.statsd import MAX_LINE_BYTES
+from collector.listeners import Listeners
+from collector.receiver import TURN_READS, Receiver
+from collector.rules import MAX_LINE_BYTES
+from collector.statsd import STATSD
+
+
+class Receiving(Receiver):
+    """A receiver with listeners of its own."""
+
+    def __init__(self, clock=time.monotonic):
+        super().__init__(clock)
+        self.listeners = Listeners()
+
+    def listen(self, listen, buffer_bytes=65_536):
+        bound = self.listeners.open(listen, buffer_bytes)
+        self.take(bound.sockets[0], listen.scheme, STATSD)
+        return bound.listen
+
+    def close(self):
+        super().close()
+        self.listeners.close()
 
 
 @pytest.fixture
 def receiver():
-    made = Receiver(time.monotonic)
+    made = Receiving()
     yield made
     made.close()
 
 
 def udp(receiver, host="127.0.0.1", buffer_bytes=1 << 20):
-    listen, _ = receiver.listen(Listen("udp", host, 0), "delta", buffer_bytes)
+    listen = receiver.listen(Listen("udp", host, 0), buffer_bytes)
     sender = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     sender.connect((host, listen.port))
     return sender
@@ -45,15 +66,9 @@ def test_datagrams_arrive_whole_and_in_order(receiver, host):
         assert drain(receiver, 4) == (sent, 0)
 
 
-def test_a_port_of_zero_is_chosen_by_the_kernel_and_told(receiver):
-    listen, granted = receiver.listen(Listen("udp", "127.0.0.1", 0), "delta", 8192)
-    assert listen.port > 0
-    assert granted >= 2048
-
-
 def test_a_datagram_over_the_limit_is_counted_and_none_of_it_is_read(receiver, tmp_path):
     path = str(tmp_path / "s")
-    receiver.listen(Listen("unixgram", path=path), "delta", 1 << 20)
+    receiver.listen(Listen("unixgram", path=path), 1 << 20)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.connect(path)
         for each in (b"a:1|c", b"b:1|c\n" * 11_000, b"y" * 65_535, b"c:1|c"):
@@ -66,50 +81,14 @@ def test_what_the_kernel_drops_is_counted_once(receiver):
         for _ in range(500):
             sender.send(b"x" * 100)
         taken, _ = drain(receiver, 500, within_s=0.3)
-        drops, _ = receiver.take_counts()
+        drops = receiver.listeners.take_drops()
         assert drops > 0
         assert len(taken) + drops == 500
-        assert receiver.take_counts() == (0, 0)
-
-
-@pytest.mark.parametrize("scheme", ["udp", "tcp"])
-def test_a_busy_port_is_an_error_that_names_the_address_and_the_key(receiver, scheme):
-    listen, _ = receiver.listen(Listen(scheme, "127.0.0.1", 0), "delta", 8192)
-    with pytest.raises(AddressBusy, match=r"(udp|tcp)://127.0.0.1:\d+: in use; change \[collector\] listen"):
-        receiver.listen(listen, "delta", 8192)
-
-
-@pytest.mark.parametrize(("scheme", "kind"), [("unixgram", socket.SOCK_DGRAM), ("unix", socket.SOCK_STREAM)])
-def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(receiver, tmp_path, scheme, kind):
-    path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX, kind) as dead:
-        dead.bind(str(path))
-    receiver.listen(Listen(scheme, path=str(path)), "delta", 8192)
-    assert path.stat().st_mode & 0o777 == 0o666
-    with pytest.raises(AddressBusy, match="in use"):
-        receiver.listen(Listen(scheme, path=str(path)), "delta", 8192)
-    assert path.exists()
-
-
-def test_a_file_that_is_not_a_socket_is_left_alone(receiver, tmp_path):
-    path = tmp_path / "s"
-    path.write_text("precious")
-    with pytest.raises(AddressBusy):
-        receiver.listen(Listen("unixgram", path=str(path)), "delta", 8192)
-    assert path.read_text() == "precious"
-
-
-def test_a_socket_file_is_removed_at_the_end(tmp_path):
-    path = tmp_path / "s"
-    receiver = Receiver(time.monotonic)
-    receiver.listen(Listen("unix", path=str(path)), "delta", 8192)
-    assert path.exists()
-    receiver.close()
-    assert not path.exists()
+        assert receiver.listeners.take_drops() == 0
 
 
 def tcp(receiver):
-    listen, _ = receiver.listen(Listen("tcp", "127.0.0.1", 0), "delta", 65_536)
+    listen = receiver.listen(Listen("tcp", "127.0.0.1", 0))
     return lambda: socket.create_connection(("127.0.0.1", listen.port))
 
 
@@ -156,12 +135,13 @@ def test_connections_beyond_the_limit_are_refused_and_counted(receiver, monkeypa
         assert second.recv(1) == b""
         first.sendall(b"a:1|c\n")
         assert drain(receiver, 1)[0] == [b"a:1|c"]
-    assert receiver.take_counts() == (0, 1)
+    assert receiver.take_refused() == 1
+    assert receiver.take_refused() == 0
 
 
 def test_a_connection_that_is_silent_for_long_is_closed():
     now = [0.0]
-    receiver = Receiver(lambda: now[0])
+    receiver = Receiving(lambda: now[0])
     connect = tcp(receiver)
     with connect() as client:
         client.settimeout(5)
@@ -178,7 +158,120 @@ def test_a_connection_that_is_silent_for_long_is_closed():
 
 
 def test_a_wake_up_ends_the_wait_at_once(receiver):
-    receiver.wakeup.send(b"\0")
+    receiver.wake()
     begun = time.monotonic()
     assert receiver.wait(30) == []
     assert time.monotonic() - begun < 5
+
+
+def test_a_client_without_whole_lines_gives_way_to_a_new_one(monkeypatch):
+    monkeypatch.setattr("collector.receiver._MAX_CONNECTIONS", 2)
+    now = [0.0]
+    receiver = Receiving(lambda: now[0])
+    connect = tcp(receiver)
+    with connect() as dripping, connect() as honest:
+        for second in range(12):
+            now[0] = float(second)
+            dripping.sendall(b"x")
+            honest.sendall(b"a:1|c\n")
+            assert drain(receiver, 1)[0] == [b"a:1|c"]
+        with connect() as newcomer:
+            newcomer.sendall(b"b:1|c\n")
+            assert drain(receiver, 1)[0] == [b"b:1|c"]
+            honest.sendall(b"a:2|c\n")
+            assert drain(receiver, 1)[0] == [b"a:2|c"]
+        dripping.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            assert dripping.recv(1) == b""
+            raise ConnectionResetError  # either is an end
+    assert receiver.take_refused() == 1
+    receiver.close()
+
+
+def test_clients_that_never_pause_share_a_turn_and_all_of_them_have_one(receiver):
+    connect = tcp(receiver)
+    clients = [connect() for _ in range(TURN_READS + 8)]
+    line = b"a:1|c\n"
+    with udp(receiver) as sender:
+        for each in clients:
+            each.setblocking(False)
+        ready, served = [], set()
+        until = time.monotonic() + 10
+        while len(served) < len(clients) and time.monotonic() < until:
+            for each in clients:
+                with contextlib.suppress(BlockingIOError):
+                    each.send(line * 50_000)
+            sender.send(b"u:1|c")
+            ready = receiver.wait(0.1)
+            taken = {each: each.drain(1_024)[0] for each in ready}
+            streams = [each for each in ready if not each.datagrams]
+            assert sum(len(b"".join(taken[each])) for each in streams) <= TURN_READS * 65_536 + len(streams) * 8_192
+            served |= {each for each in streams if taken[each]}
+        assert len(served) == len(clients)
+        assert b"u:1|c" in b"".join(b"".join(each) for source, each in taken.items() if source.datagrams)
+    for each in clients:
+        each.close()
+
+
+def test_a_full_unix_datagram_socket_holds_its_senders_up_and_drops_nothing(receiver, tmp_path):
+    path = str(tmp_path / "s")
+    receiver.listen(Listen("unixgram", path=path), 4_096)
+    sent = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(path)
+        sender.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while sent < 100_000:
+                sender.send(b"a:1|c")
+                sent += 1
+        assert drain(receiver, sent) == ([b"a:1|c"] * sent, 0)
+        sender.send(b"b:1|c")
+        assert drain(receiver, 1)[0] == [b"b:1|c"]
+    assert sent > 0
+    assert receiver.listeners.take_drops() == 0
+
+
+def frame(lines):
+    return struct.pack("<I", len(lines)) + lines
+
+
+def test_a_stream_of_frames_gives_whole_lines_however_it_is_cut(receiver):
+    connect = tcp(receiver)
+    stream = frame(b"a:1|c\nb:2|c\n") + frame(b"") + frame(b"c:3|c") + frame(b"x" * 65_535)
+    with connect() as client:
+        taken = []
+        for first in range(0, 60, 3):
+            client.sendall(stream[first : first + 3])
+            taken += drain(receiver, 1, within_s=0.01)[0]
+        client.sendall(stream[60:] + b"\x06\0\0\0half")
+        while sum(map(len, taken)) < 65_535:
+            taken += drain(receiver, 1)[0]
+    assert drain(receiver, 1, within_s=0.2) == ([], 0)
+    assert [each for each in b"\n".join(taken).split(b"\n") if each] == [b"a:1|c", b"b:2|c", b"c:3|c", b"x" * 65_535]
+
+
+def test_a_length_that_is_none_ends_the_connection_and_is_a_bad_line(receiver):
+    connect = tcp(receiver)
+    with connect() as client:
+        client.sendall(frame(b"a:1|c") + b"garbage" * 100)
+        taken, _ = drain(receiver, 1)
+        client.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            assert client.recv(1) == b""
+            raise ConnectionResetError  # either is an end
+    assert b"\n".join(taken).split(b"\n") == [b"a:1|c", b"garb"]
+
+
+def test_a_short_first_line_is_not_taken_for_a_length(receiver):
+    connect = tcp(receiver)
+    with connect() as client:
+        client.sendall(b"a")
+        assert drain(receiver, 1, within_s=0.05)[0] == []
+        client.sendall(b":")
+        assert drain(receiver, 1, within_s=0.05)[0] == []
+        client.sendall(b"1|c\nb:1|c\n")
+        assert drain(receiver, 1)[0] == [b"a:1|c\nb:1|c"]
+    with connect() as client:
+        client.sendall(b"\n")
+        client.sendall(b"a")
+    assert drain(receiver, 1)[0] == [b"a"]

@@ -1,6 +1,8 @@
 """Quantiles: exact while few, within one percent after, and mergeable."""
 
+import json
 import math
+from functools import reduce
 from random import Random
 
 import pytest
@@ -104,3 +106,18 @@ def test_memory_is_bounded_however_many_values_come():
     made = distribution(1.0 + n / 1000 for n in range(50_000))
     assert len(made.values) <= EXACT
     assert len(made.summary([])["sketch"]["bins"]) < 250
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 5))
+def test_windows_and_hosts_merge_to_quantiles_within_one_percent(seed, hosts, windows):
+    """Some of them exact, some beyond it; the sketches as they travel."""
+    random = Random(seed)
+    sizes = [random.choice([1, 50, EXACT, 2 * EXACT + 3]) for _ in range(hosts * windows)]
+    parts = [[random.lognormvariate(random.uniform(0, 5), 1) for _ in range(size)] for size in sizes]
+    sketches = [json.loads(json.dumps(distribution(each).summary([])["sketch"])) for each in parts]
+    of_hosts = [reduce(merge, sketches[host * windows : (host + 1) * windows]) for host in range(hosts)]
+    merged, everything = reduce(merge, of_hosts), [value for part in parts for value in part]
+    assert merged == reduce(merge, reversed(sketches))
+    for q in (0.01, 0.5, 0.9, 0.99, 0.999):
+        assert error(quantile(merged, q), nearest_rank(everything, q)) <= 0.01

@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 
 import collector.tally
 from collector.aggregate import OVERFLOW, Aggregate, series_key, series_parts
-from collector.statsd import Notice, Rejection, parse
+from collector.notices import Notice
+from collector.rules import MOST_NOTICES, Rejection
+from collector.statsd import STATSD, Dialect, parse
 from collector.tally import Tally
 
 QUANTILES = (0.5, 0.99)
 
 
-def fold(*datagrams, signs="delta", max_series=1000):
+VALUES = Dialect(gauges="value")
+INFLUX = Dialect(tags="influx")
+
+
+def fold(*datagrams, dialect=STATSD, max_series=1000):
     aggregate = Aggregate(max_series)
-    Tally(signs).fold(datagrams, aggregate)
+    Tally(dialect).fold(datagrams, aggregate)
     return aggregate.close(0.0)
 
 
@@ -24,14 +30,19 @@ def points(closed):
     return {(p.name, p.type, tuple(sorted(p.tags.items()))): p.values for p in closed.points(QUANTILES)}
 
 
-def naive(lines, signs):
+def naive(lines, dialect=STATSD):
     """What each series should be, one line after the other, with no memo, no counting and no sketch."""
-    counters, gauges, timers, sets = {}, {}, {}, {}
+    counters, gauges, timers, sets, notices = {}, {}, {}, {}, {}
     accepted, rejected = 0, 0
     for line in lines:
-        parsed = parse(line, signs)
-        if isinstance(parsed, Rejection | Notice):
+        parsed = parse(line, dialect)
+        if isinstance(parsed, Rejection):
             rejected += 1
+            continue
+        if isinstance(parsed, Notice):
+            accepted += 1
+            key = (parsed.name, parsed.kind, parsed.tags)
+            notices[key] = notices.get(key, 0) + 1
             continue
         accepted += bool(parsed)
         for sample in parsed:
@@ -45,7 +56,7 @@ def naive(lines, signs):
                     timers.setdefault(key, []).append((value, 1 / sample.rate))
                 else:
                     sets.setdefault(key, set()).add(value)
-    return accepted, rejected, counters, gauges, timers, sets
+    return accepted, rejected, counters, gauges, timers, sets, notices
 
 
 number = st.one_of(st.integers(-50, 50).map(str), st.sampled_from(["0.5", "+3", "-4", "1e2", "x", "", "1_0", "nan"]))
@@ -53,24 +64,41 @@ kind = st.sampled_from(["c", "g", "g", "ms", "s", "q"])
 tail = st.sampled_from(["", "", "|@0.5", "|#a:b", "|#a:b|@0.25", "|@7", "|c:x", ":2|c"])
 line = st.one_of(
     st.builds("{}:{}|{}{}".format, st.sampled_from("ab"), number, kind, tail).map(str.encode),
-    st.sampled_from([b"", b"a:1:2:3|g", b"a:+1:7:-2|g", b"_e{1,1}:a|b", b"_sc|a|0", b"\xff", b"a:1|c\r", b" a:1|c"]),
+    st.sampled_from(
+        [
+            b"a,k=v:1|c",
+            b"a,k=v:2|g|#k:w",
+            b"",
+            b"a:1:2:3|g",
+            b"a:+1:7:-2|g",
+            b"_e{1,1}:a|b",
+            b"_sc|a|0",
+            b"\xff",
+            b"a:1|c\r",
+            b" a:1|c",
+        ]
+    ),
 )
 
 
 @settings(max_examples=300)
-@given(st.lists(st.lists(st.lists(line, max_size=6), max_size=6), max_size=4), st.sampled_from(["delta", "value"]))
-def test_the_window_is_what_taking_line_by_line_gives(turns, signs):
-    aggregate, tally = Aggregate(1000), Tally(signs)
+@given(
+    st.lists(st.lists(st.lists(line, max_size=6), max_size=6), max_size=4), st.sampled_from([STATSD, VALUES, INFLUX])
+)
+def test_the_window_is_what_taking_line_by_line_gives(turns, dialect):
+    aggregate, tally = Aggregate(1000), Tally(dialect)
     for turn in turns:
         tally.fold([b"\n".join(datagram) for datagram in turn], aggregate)
     closed = aggregate.close(0.0)
     flat = [each for turn in turns for datagram in turn for each in datagram]
-    accepted, rejected, counters, gauges, timers, sets = naive(flat, signs)
+    accepted, rejected, counters, gauges, timers, sets, notices = naive(flat, dialect)
     assert closed.accepted == accepted
     assert sum(closed.rejected.values()) == rejected
     assert closed.lines == accepted + rejected == sum(1 for each in flat if each.strip())
     found = points(closed)
-    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets)
+    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets) | set(notices)
+    for key, times in notices.items():
+        assert found[key]["count"] == times
     for key, value in (counters | gauges).items():
         assert found[key]["value"] == pytest.approx(value, abs=1e-9)
     for key, members in sets.items():
@@ -107,7 +135,7 @@ def test_a_number_that_a_known_line_cannot_have_is_still_rejected():
 def test_a_full_memo_begins_anew_and_changes_no_result(monkeypatch):
     monkeypatch.setattr(collector.tally, "MEMO_LINES", 3)
     datagram = b"\n".join(b"c%d:1|c\nt%d:%d|ms" % (n, n, n) for n in range(10))
-    aggregate, tally = Aggregate(1000), Tally("delta")
+    aggregate, tally = Aggregate(1000), Tally()
     tally.fold([datagram, datagram], aggregate)
     tally.fold([datagram], aggregate)
     closed = aggregate.close(0.0)
@@ -115,12 +143,22 @@ def test_a_full_memo_begins_anew_and_changes_no_result(monkeypatch):
     assert closed.counters == {f"c{n}": 3.0 for n in range(10)}
 
 
-def test_events_and_checks_are_rejected_under_their_own_reasons():
-    assert fold(b"_e{1,1}:a|b\n_sc|a|0\n_e{9,9}:a").rejected == {
-        "unsupported_event": 1,
-        "unsupported_check": 1,
-        "bad_event": 1,
-    }
+def test_events_and_checks_are_accepted_and_the_same_one_is_one_point():
+    closed = fold(b"_e{1,1}:a|b\n_sc|a|0\n_e{9,9}:a", b"_e{1,1}:a|b|#k:v\n_e{1,1}:a|b")
+    assert (closed.lines, closed.accepted, closed.rejected) == (5, 4, {"bad_event": 1})
+    assert [(p.type, p.tags, p.values["count"]) for p in closed.points([])] == [
+        ("service_check", {}, 1),
+        ("event", {"k": "v"}, 1),
+        ("event", {}, 2),
+    ]
+    assert len(closed) == 3
+    assert closed.series == 0
+
+
+def test_events_beyond_what_a_window_takes_are_rejected_and_counted():
+    closed = fold(*[b"_e{4,1}:%04d|b" % n for n in range(MOST_NOTICES + 7)], b"_e{4,1}:0000|b\nc:1|c")
+    assert closed.rejected == {"too_many_notices": 7}
+    assert (len(closed.notices), closed.accepted) == (MOST_NOTICES, MOST_NOTICES + 2)
 
 
 def test_series_beyond_the_limit_go_into_one_per_type_and_are_counted():
@@ -134,14 +172,14 @@ def test_series_beyond_the_limit_go_into_one_per_type_and_are_counted():
 
 
 def test_the_overflow_gauge_is_not_held_for_the_next_window():
-    aggregate, tally = Aggregate(1), Tally("delta")
+    aggregate, tally = Aggregate(1), Tally()
     tally.fold([b"g:5|g\nh:6|g"], aggregate)
     assert aggregate.close(10.0).gauges == {"g": 5.0, OVERFLOW: 6.0}
     assert aggregate.close(20.0).gauges == {"g": 5.0}
 
 
 def test_a_counter_starts_anew_in_each_window_and_a_gauge_stays():
-    aggregate, tally = Aggregate(1000), Tally("delta")
+    aggregate, tally = Aggregate(1000), Tally()
     tally.fold([b"c:1|c\ng:5|g"], aggregate)
     aggregate.close(10.0)
     assert aggregate.close(20.0).gauges == {"g": 5.0}
@@ -151,7 +189,7 @@ def test_a_counter_starts_anew_in_each_window_and_a_gauge_stays():
 
 
 def test_a_gauge_expires_when_it_was_not_set_for_long_enough():
-    aggregate, tally = Aggregate(1000, gauge_expiry_s=20), Tally("delta")
+    aggregate, tally = Aggregate(1000, gauge_expiry_s=20), Tally()
     tally.fold([b"g:5|g\nh:1|g"], aggregate)
     assert set(aggregate.close(10.0).gauges) == {"g", "h"}
     tally.fold([b"h:1|g"], aggregate)
@@ -161,7 +199,7 @@ def test_a_gauge_expires_when_it_was_not_set_for_long_enough():
 
 
 def test_held_gauges_count_against_the_limit_once():
-    aggregate, tally = Aggregate(2), Tally("delta")
+    aggregate, tally = Aggregate(2), Tally()
     tally.fold([b"g:5|g\nc:1|c"], aggregate)
     aggregate.close(10.0)
     tally.fold([b"g:6|g\nc:1|c\nd:1|c"], aggregate)
@@ -197,17 +235,17 @@ def test_a_new_name_before_a_known_ending_means_what_parsing_says():
         b"a" * 1100,
     ]
     lines = [name + b":" + ending for name in [b"first", *names] for ending in endings]
-    accepted, rejected, counters, gauges, timers, sets = naive(lines, "delta")
+    accepted, rejected, counters, gauges, timers, sets, notices = naive(lines)
     closed = fold(b"\n".join(lines))
     assert (closed.accepted, sum(closed.rejected.values())) == (accepted, rejected)
     found = points(closed)
-    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets)
+    assert set(found) == set(counters) | set(gauges) | set(timers) | set(sets) | set(notices)
     assert {key: found[key]["value"] for key in counters | gauges} == counters | gauges
 
 
 def test_a_line_of_either_dialect_means_its_own_in_the_same_window():
     aggregate = Aggregate(1000)
-    etsy, dogstatsd = Tally("delta"), Tally("value")
+    etsy, dogstatsd = Tally(), Tally(VALUES)
     for _ in range(3):
         etsy.fold([b"e:+2|g\nc:1|c"], aggregate)
         dogstatsd.fold([b"d:+2|g\nc:1|c"], aggregate)
@@ -216,7 +254,7 @@ def test_a_line_of_either_dialect_means_its_own_in_the_same_window():
 
 
 def test_what_is_only_counted_is_added_up_in_its_own_window():
-    aggregate, tally = Aggregate(1000), Tally("delta")
+    aggregate, tally = Aggregate(1000), Tally()
     for lines in (3, 5, 0, 2):
         tally.fold([b"c:1|c\nbad\n\n"] * lines, aggregate)
         closed = aggregate.close(0.0)
@@ -226,10 +264,45 @@ def test_what_is_only_counted_is_added_up_in_its_own_window():
 
 def test_points_can_be_made_in_parts_and_again():
     aggregate = Aggregate(1000)
-    Tally("delta").fold([b"a:1|c\nb:1|c\ng:1|g\nh:2|g\nt:5|ms\nu:5|ms|#a:b\ns:x|s"], aggregate)
+    Tally().fold([b"a:1|c\nb:1|c\ng:1|g\nh:2|g\nt:5|ms\nu:5|ms|#a:b\ns:x|s"], aggregate)
     closed = aggregate.close(0.0)
     everything = list(closed.points(QUANTILES))
     assert len(everything) == closed.series == 7
     for first in range(8):
         for last in range(first, 9):
             assert list(closed.points(QUANTILES, first, last)) == everything[first:last]
+
+
+def test_a_counter_that_came_in_the_window_before_takes_no_place_from_one_that_comes():
+    aggregate, tally = Aggregate(3), Tally()
+    for round in range(4):  # all other names each time, and one that stays
+        lines = [b"stays:1|c", *(b"r%dn%d:1|c" % (round, n) for n in range(2))]
+        tally.fold([b"\n".join(lines * 2)], aggregate)
+        closed = aggregate.close(0.0)
+        assert closed.counters == {"stays": 2.0, f"r{round}n0": 2.0, f"r{round}n1": 2.0}
+        assert closed.overflowed == 0
+    tally.fold([b"a:1|c\nb:1|ms\nstays:1|c\nd:1|c\ne:1|s"], aggregate)
+    closed = aggregate.close(0.0)
+    assert (closed.series, closed.overflowed, closed.counters) == (5, 2, {"a": 1.0, "stays": 1.0, OVERFLOW: 1.0})
+
+
+@given(st.lists(st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), max_size=8), max_size=8), st.integers(1, 4))
+def test_what_one_window_knows_changes_nothing_for_the_next(windows, max_series):
+    lasting, tally = Aggregate(max_series), Tally()
+    for names in windows:
+        lines = [name + ending for name in names for ending in (b":1|c", b":2|c|@0.5", b":100|c", b":7|ms")]
+        tally.fold(lines, lasting)
+        ours, alone = lasting.close(0.0), fold(*lines, max_series=max_series)
+        assert (ours.counters, ours.overflowed) == (alone.counters, alone.overflowed)
+        assert ours.timers.keys() == alone.timers.keys()
+
+
+def test_a_datagram_of_a_thousand_lines_is_a_thousand_lines():
+    closed = fold(b"\n".join(b"N%02d:1|c" % (n % 100) for n in range(1_000)))
+    assert sum(closed.counters.values()) == closed.accepted == 1_000
+
+
+def test_a_bad_line_spoils_none_beside_it():
+    closed = fold(b"N:1|c\nbad\r\n" + b"x" * 4_000 + b":1|c\nN:2|c|@0\nN:1|c\n\n\xff\nN:1|c\n")
+    assert closed.counters == {"N": 3.0}
+    assert closed.rejected == {"no_value": 1, "name_too_long": 1, "bad_rate": 1, "not_utf8": 1}

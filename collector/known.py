@@ -1,0 +1,100 @@
+"""What a window knows of lines that came before, so that the next such line costs one look-up.
+
+    api.hits:1|c      counted whole; what it adds is known, and multiplied when somebody looks at the sums
+    api.lat:12|ms     known without its number: the list that takes it
+    api.hits:|c       counted whole; how often it is rejected is a cell's
+
+That a line is only counted spares the look at its counter: processors wait for memory. And it is added up when the
+window is looked at first, on another thread, not when it ends: 100,000 sums would keep the sockets waiting.
+
+Promises: ending a window costs milliseconds for 100,000 lines; what was handed out is not written to any more.
+"""
+
+from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence
+from typing import Any
+
+Cell = list[float]
+"""One number that is added to, without a look-up by those who hold it."""
+
+Adds = Mapping[bytes, tuple[str, float]]
+"""What a line adds, each time, to the counter of that name."""
+
+
+class Known:
+    """Lines of one dialect. Filled by a Tally.
+
+    `times`: how often a whole line came in this window; `adds`: what it adds each time, to the counter of that name;
+    `cells`: or to which cell it adds 1.
+    `shapes`: a line's name and what follows its number -> its kind; its cell, gauge, Distribution or the list that
+    takes its values; then the rate of a counter, the weight of a timer's value, or the list's Distribution.
+
+    What is known of counters that are only counted, and of gauges, is good for later windows too. The dictionaries are
+    others after each call.
+    """
+
+    def __init__(self) -> None:
+        self.times: dict[bytes, int] = {}
+        self.adds: dict[bytes, tuple[str, float]] = {}
+        self.cells: dict[bytes, Cell] = {}
+        self.shapes: dict[tuple[bytes, bytes], tuple[str, Any, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.times) + len(self.shapes)
+
+    def end(self, gauges: Collection[str]) -> tuple[Mapping[bytes, int], Adds]:
+        """What was counted. Begins anew with what is good for the next window: it has these `gauges`."""
+        for line, cell in self.cells.items():
+            cell[0] += self.times.pop(line)
+        counted = self.times, self.adds
+        self.times, self.cells = dict.fromkeys(self.times, 0), {}
+        self.shapes = {key: what for key, what in self.shapes.items() if what[0] == "gauge" and what[1] in gauges}
+        return counted
+
+    def clear(self) -> tuple[Mapping[bytes, int], Adds]:
+        """What was counted. Knows nothing any more."""
+        counted = self.end(())
+        self.times, self.adds = {}, {}
+        return counted
+
+    def forget_unseen(self) -> None:
+        """Know no more than what came in this window."""
+        self.times = {line: times for line, times in self.times.items() if times}
+        self.adds = {line: what for line, what in self.adds.items() if line in self.times}
+
+    def counters(self) -> set[str]:
+        """Counters to which a known line adds."""
+        return {to for to, _ in self.adds.values()}
+
+
+class Sums(Mapping[str, Cell]):
+    """Counters of a window: what was counted, and what was added to cells. Added up when it is looked at first."""
+
+    def __init__(self, counted: Sequence[tuple[Mapping[bytes, int], Adds]], cells: Mapping[str, Cell]) -> None:
+        self._counted, self._cells = counted, cells
+        self._sums: dict[str, Cell] | None = None
+
+    def _added(self) -> dict[str, Cell]:
+        # Two threads may come here at once: each adds up by itself, and to the same.
+        if self._sums is None:
+            sums = {series: [cell[0]] for series, cell in self._cells.items()}
+            for times, adds in self._counted:
+                for line, came in times.items():
+                    if came:
+                        to, amount = adds[line]
+                        sums.setdefault(to, [0.0])[0] += amount * came
+            self._sums = sums
+            self._counted = ()
+        return self._sums
+
+    def __getitem__(self, series: str) -> Cell:
+        return self._added()[series]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._added())
+
+    def __len__(self) -> int:
+        return len(self._added())
+
+    def items(self) -> ItemsView[str, Cell]:
+        """See Mapping: without a step of the interpreter for each."""
+        return self._added().items()

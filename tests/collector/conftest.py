@@ -1,0 +1,25 @@
+"""Collectors that are ended after each test, whatever happened."""
+
+import signal
+
+import pytest
+
+from tests.collector.running import Running
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def make(listen=("udp://127.0.0.1:0",), interval_s=3600, name="one", more=""):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        started.append(Running(folder, list(listen), interval_s, more))
+        return started[-1]
+
+    yield make
+    for each in started:
+        if each.process.poll() is None:
+            each.process.send_signal(signal.SIGCONT)
+            each.process.kill()
+            each.process.wait()
