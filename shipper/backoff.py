@@ -1,27 +1,33 @@
 """How long to wait before the next attempt. Pure: the randomness is an argument, `draw` in [0, 1).
 
     failures     1    2    3    4  ...   7 and more
-    up to        1    2    4    8  ...  60 s
+    up to        1    2    4    8  ...  60 s, less what the attempt took
+    parked       20 to 40 s
 
 The wait is drawn from all of [0, up to): full jitter, because a fleet that lost its server in the same second must not
 come back in the same second (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+An attempt and the wait after it take a minute together at most, so a server that is mended, at whatever moment, is
+found to be so within a minute - unless it had asked for more itself (Retry-After). A fleet that is parked as a whole
+asks for a third of the requests that it sends in health, of one batch each.
 """
 
 from email.utils import parsedate_to_datetime
 
 FIRST_S, LONGEST_S = 1.0, 60.0
-PROBE_FIRST_S, PROBE_LONGEST_S = 60.0, 300.0
+PROBE_LEAST_S, PROBE_MOST_S = 20.0, 40.0
 RETRY_AFTER_LEAST_S, RETRY_AFTER_MOST_S = 1.0, 900.0
 
 
-def wait_s(failures: int, draw: float) -> float:
-    """Seconds to wait after `failures` (1 or more) failed attempts in a row: 0 to 60."""
-    return draw * min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 10))
+def wait_s(failures: int, draw: float, took_s: float = 0.0) -> float:
+    """Seconds to wait after `failures` (1 or more) failed attempts in a row, the last `took_s` long: 0 to 60."""
+    longest_s = max(LONGEST_S - took_s, FIRST_S)
+    return draw * min(longest_s, FIRST_S * 2.0 ** min(failures - 1, 10))
 
 
-def probe_wait_s(probes: int, draw: float) -> float:
-    """Seconds until a parked destination is tried again after `probes` (1 or more) in vain: 60 to 300, +10 %."""
-    return min(PROBE_LONGEST_S, PROBE_FIRST_S * 2.0 ** min(probes - 1, 10)) * (1.0 + 0.1 * draw)
+def probe_wait_s(draw: float) -> float:
+    """Seconds until a parked destination is tried again: 20 to 40."""
+    return PROBE_LEAST_S + draw * (PROBE_MOST_S - PROBE_LEAST_S)
 
 
 def asked_wait_s(asked_s: float, draw: float) -> float:

@@ -1,9 +1,9 @@
-"""The check-in: once a minute each server is told how its deliveries stand, over a connection of its own.
+"""The check-in: once a minute, and soon after each change of state, each server is told how its deliveries stand.
 
-It runs as a process beside the shippers, reads the same files and sends no batches, so it goes on reporting while an
-upload hangs. The server learns from it what silence cannot tell: data that is late (`owed`: windows by number, some of
-them delivered), data that will never come (`losses_since` the last check-in that was acknowledged, also one before a
-restart), and that this host is alive but has nothing to say.
+It runs as a process beside the shippers with connections of its own, reads the same files and sends no batches, so it
+goes on reporting while an upload hangs. The server learns from it what silence cannot tell: data that is late (`owed`:
+windows by number, some of them delivered), data that will never come (`losses_since` the last check-in that was
+acknowledged, also one before a restart), and that this host is alive but has nothing to say.
 
     POST /v1/checkin
     {"v":1, "state":"DEGRADED", "reasons":["main: oldest unsent batch waits for 6m"], ...,
@@ -34,6 +34,9 @@ from spool.survey import survey
 BEAT_S = 5.0
 RETRY_S = 10.0
 """After a check-in that the server did not take, the next one comes so soon."""
+
+LOOK_S = 10.0
+"""So often health is looked at; a state that the server was not told is told at once. It costs some milliseconds."""
 
 LOSSES_MOST = 100
 """Rows of losses in one check-in; more are summed up by `losses` of the facts."""
@@ -70,12 +73,17 @@ class CheckIn:
         self._destinations = {name: each for name, each in destinations.items() if each.checkin_url}
         self._senders, self._now, self._clock, self._draw = senders, now, clock, draw
         self._due_at = dict.fromkeys(self._destinations, clock())
+        self._look_at = clock() + LOOK_S
+        self._told: dict[str, str] = {}  # the state that each server knows
         before = heartbeats(directory).get("checkin", {}).get("told_until", {})
         self._told_until = {name: float(before.get(name, now())) for name in self._destinations}
 
     def turn(self) -> float:
         """Post every check-in that is due. Returns the seconds until there is something to do, 0 to BEAT_S."""
         self._beat("waiting")
+        if self._look_at <= self._clock():
+            self._look_at = self._clock() + LOOK_S
+            self._due_at |= {name: self._clock() for name, state in self._told.items() if state != self._state(name)}
         for name, due_at in self._due_at.items():
             if due_at <= self._clock():
                 # Jitter of +-10 %: a fleet that was started by one command does not report in one second.
@@ -85,7 +93,7 @@ class CheckIn:
                     self._settings.checkin_interval_s if accepted else min(RETRY_S, self._settings.checkin_interval_s)
                 )
                 self._due_at[name] = self._clock() + wait_s * (0.9 + 0.2 * self._draw())
-        soonest = min(self._due_at.values(), default=float("inf")) - self._clock()
+        soonest = min([*self._due_at.values(), self._look_at]) - self._clock()
         return min(max(soonest, 0.0), BEAT_S)
 
     def _beat(self, phase: str, **facts: float) -> None:
@@ -110,15 +118,24 @@ class CheckIn:
         self._senders[name].close()
         accepted = attempt.response is not None and 200 <= attempt.response.status < 300
         if accepted:
-            self._told_until[name] = now
+            self._told_until[name], self._told[name] = now, body["state"]
         _log_checkin(name, body["state"], attempt, accepted)
         return accepted
+
+    def _state(self, name: str) -> str:
+        try:
+            return str(judge(self._facts(name, self._now())).state)
+        except HoldfastError:
+            return State.FAIL
+
+    def _facts(self, name: str, now: float) -> Facts:
+        return survey(self._directory, [name], self._limits, self._report.interval_s, now)
 
     def body(self, name: str, now: float) -> dict[str, Any]:
         """What is said to destination `name` at `now` (Unix seconds)."""
         since = self._told_until[name]
         try:
-            facts = survey(self._directory, [name], self._limits, self._report.interval_s, now)
+            facts = self._facts(name, now)
             with SpoolReader(self._directory) as spool:
                 losses, host = spool.losses(since, LOSSES_MOST), spool.host
             health = as_json(facts, judge(facts))

@@ -1,7 +1,8 @@
 """`holdfast-shipper`: the shell around Drain and CheckIn - options, configuration, clocks, signals, waiting.
 
 Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT keep their default action and end
-the process at once, in every phase of an upload. SIGUSR1 writes the stacks of all threads to stderr.
+the process at once, in every phase of an upload. SIGHUP reads the configuration, and a new release of the program, once
+the attempt that is under way has ended. SIGUSR1 writes the stacks of all threads to stderr.
 """
 
 import faulthandler
@@ -14,8 +15,12 @@ import socket
 import sqlite3
 import ssl
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -27,6 +32,8 @@ from shipper.evidence import Evidence, Watchdog
 from shipper.outcome import Outcome
 from shipper.protocols import by_name
 from shipper.transport import Transport
+from spool.again import Reload, again, check_arguments, hold_signals, release_signals
+from spool.batch import decode
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
 from spool.errors import ConfigError
@@ -99,6 +106,28 @@ def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationCo
     return directory, name, destination, config.section(ShipperConfig, "shipper")
 
 
+def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: IO[str]) -> None:
+    """Do `turn` and wait as long as it says; after SIGHUP become this program once more, between two turns.
+
+    `held` is the lock of this program: it is given back when nobody has it open any more.
+    """
+    asked = threading.Event()
+    log = logging.getLogger("holdfast.shipper")
+
+    def refused(why: str) -> None:
+        log.error("reload_refused", extra=fields(reason=why))
+
+    signal.signal(signal.SIGHUP, Reload(check_arguments(named_config()), asked.set, refused).ask)
+    release_signals()
+    while not asked.is_set():
+        asked.wait(turn())
+    hold_signals()
+    close()
+    held.close()
+    log.info("reloading")
+    again({})
+
+
 destination_option = click.option(
     "-d", "--destination", "name", help="Name of the destination; needed where there are several."
 )
@@ -107,14 +136,13 @@ destination_option = click.option(
 @main.command()
 @destination_option
 def run(name: str | None) -> None:
-    """Drain the spool to one destination until ended."""
+    """Drain the spool to one destination until ended. SIGHUP reads the configuration anew."""
     log_to()
     directory, name, destination, settings = prepared(load(named_config()), name)
     held = lock(directory, f"shipper-{name}")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
-    while not held.closed:
-        time.sleep(drain.turn())
+    _turn_for_ever(drain.turn, drain.close, held)
 
 
 @main.command()
@@ -193,6 +221,9 @@ def ping(name: str | None, as_json: bool) -> None:
         click.echo(f"verdict  {meaning}")
         click.echo(f"an acknowledgement means  {traits.proof}")
         click.echo(f"a batch sent twice  {traits.again}")
+        click.echo(f"old points  {traits.old}")
+        if traits.leaves_out:
+            click.echo(f"left out  {', '.join(traits.leaves_out)}")
     if not fine:
         raise SystemExit(1)
 
@@ -204,7 +235,7 @@ def ping(name: str | None, as_json: bool) -> None:
 def encode(batch: int, name: str | None, curl: bool) -> None:
     """Print the request that would carry BATCH: its body on stdout, its head on stderr. Sends nothing.
 
-    The token is never printed; the command of --curl reads it from its file.
+    The token is never printed; the command of --curl reads it from its file. What the format cannot carry is said.
     """
     config = load(named_config())
     name, destination = chosen(config, name)
@@ -212,7 +243,11 @@ def encode(batch: int, name: str | None, curl: bool) -> None:
         found = spool.batch(batch)
     found.verified()
     token = token_of(destination)
-    request = by_name(destination.protocol).encode([found], destination.url, token)
+    protocol = by_name(destination.protocol)
+    request = protocol.encode([found], destination.url, token)
+    types = Counter(each["type"] for each in decode(found.payload)["points"])
+    for kind in types.keys() & set(protocol.TRAITS.leaves_out):
+        click.echo(f"left out: {types[kind]} of type {kind}, which {destination.protocol} cannot carry", err=True)
     if not curl:
         click.echo(head(request), err=True)
         sys.stdout.buffer.write(request.body)
@@ -247,7 +282,7 @@ def check() -> None:
 
 @main.command()
 def checkin() -> None:
-    """Post the health of every destination that has a checkin_url, until ended."""
+    """Post the health of every destination that has a checkin_url, until ended. SIGHUP reads the configuration anew."""
     log_to()
     config = load(named_config())
     directory = spool_dir(config)
@@ -268,8 +303,7 @@ def checkin() -> None:
         time.monotonic,
         random.random,
     )
-    while not held.closed:
-        time.sleep(reporter.turn())
+    _turn_for_ever(reporter.turn, lambda: None, held)
 
 
 if __name__ == "__main__":

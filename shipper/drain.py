@@ -19,15 +19,18 @@ from typing import Protocol
 
 from shipper import backoff
 from shipper.account import attempt_row, clock_offset_s
+from shipper.ahead import Ahead
 from shipper.budget import Phase
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.exchange import Attempt, Request
-from shipper.lanes import LIVE_WINDOWS, Lane, Limits, choose
+from shipper.lanes import LIVE_WINDOWS, Lane, Limits, choose, together
 from shipper.outcome import Outcome, Verdict, by_batch
 from shipper.pace import Pace
 from shipper.parts import Parts
 from shipper.protocols import by_name
+from shipper.rewritten import as_new
 from shipper.trouble import Trouble
+from spool.aside import set_aside_if_damaged
 from spool.batch import Batch
 from spool.delivery import (
     BUSY_S,
@@ -38,17 +41,19 @@ from spool.delivery import (
     State,
     ranges,
     rotten,
-    set_aside_if_damaged,
 )
-from spool.errors import ConfigError, HoldfastError, PayloadError, SpoolDamaged, UnknownBatch
+from spool.errors import ConfigError, HoldfastError, PayloadError, SpoolDamaged
 from spool.heartbeat import beat
 from spool.logfmt import Sparingly, fields
-from spool.reader import Header, SpoolReader
+from spool.reader import PAGE, Header, SpoolReader
 from spool.retention import Newest, age_s, usual_length_s
 from spool.salvage import suspect
 
 POLL_S = 1.0
 """How long to wait when there is nothing to do. No notification is trusted: a lost one would be a stall."""
+
+PAGE_LEAST = 16
+"""Unsent batches that are looked at: for this request and the next one, and some more."""
 
 BEAT_S, SENDING_BEAT_S = 4.0, 1.0
 
@@ -91,23 +96,20 @@ class Drain:
         settings: ShipperConfig,
         given: Surroundings,
     ) -> None:
-        self._directory, self._name, self._destination, self._settings = (
-            directory,
-            name,
-            destination,
-            settings,
-        )
-        self._given = given
+        self._directory, self._name = directory, name
+        self._destination, self._settings, self._given = destination, settings, given
         self._protocol = by_name(destination.protocol)
         limits = Limits(payload_bytes=settings.request_bytes, raw_bytes=self._protocol.TRAITS.raw_bytes)
         self._pace = Pace(limits, given.draw)
-        self._parts, self._trouble = Parts(), Trouble()
+        self._parts, self._trouble, self._ahead = Parts(), Trouble(), Ahead()
         self._sparingly = Sparingly(log, 60.0, given.clock)
         self._spool: SpoolReader | None = None
         self._delivery: Delivery | None = None
         self._unrecorded: tuple[AttemptRow, Mapping[int, Settled], Condition] | None = None
         self._previous: Lane | None = None
         self._live_through: int | None = None  # the newest batch that a live request has carried
+        self._settled_through: int | None = None  # what the search before this attempt found
+        self._page = PAGE
         self._backlog_at = self._beat_at = float("-inf")
         self._beat_phase = ""
         self._minute, self._acknowledged, self._failed = int(given.now() // 60), 0, 0
@@ -159,6 +161,7 @@ class Drain:
             if each is not None:
                 each.close()
         self._spool = self._delivery = None
+        self._ahead.take(())
         self._live_through = None
 
     def _beat(self, phase: str, **facts: str | float) -> None:
@@ -178,6 +181,7 @@ class Drain:
             with SpoolReader(self._directory) as spool:
                 spool_id = spool.spool_id
             self._delivery = Delivery.open(self._directory, self._name, spool_id)
+            self._delivery.set_terms(self._protocol.TRAITS.terms)
             self._spool = SpoolReader(self._directory, self._name)
             self._pace.take_up(self._delivery.condition(), self._given.now(), self._given.clock())
         return self._spool, self._delivery
@@ -186,21 +190,18 @@ class Drain:
 
     def _send_something(self, spool: SpoolReader, delivery: Delivery) -> float:
         newest = spool.headers_before(None, limit=1)
-        live, oldest = self._live(spool, newest), spool.unsent_oldest()
+        clock = self._given.clock()
+        aside = set() if self._pace.parked else self._trouble.aside(clock)  # any may probe
+        live, oldest = self._live(spool, newest), spool.unsent_oldest(self._page + len(aside))
         if delivery.rewind(spool.put_back()):
             return 0.0
         self._advance(delivery, newest, oldest)
         if self._expire(delivery, newest, oldest):
             return 0.0
-        clock = self._given.clock()
-        aside = set() if self._pace.parked else self._trouble.aside(clock)  # any may probe
-        chosen = choose(
-            [] if self._protocol.TRAITS.oldest_first else [each for each in live if each.id not in aside],
-            [each for each in oldest if each.id not in aside],
-            self._previous,
-            self._pace.limits(clock),
-            self._trouble.alone() | self._parts.batches(),
-        )
+        limits, alone = self._pace.limits(clock), self._trouble.alone() | self._parts.batches()
+        backlog = [each for each in oldest if each.id not in aside]
+        live = [] if self._protocol.TRAITS.oldest_first else [each for each in live if each.id not in aside]
+        chosen = choose(live, backlog, self._previous, limits, alone)
         if chosen is None:
             self._given.sender.close()  # a connection that idles between windows can only go stale
             return POLL_S
@@ -218,7 +219,11 @@ class Drain:
         if len(batches) == 1:
             batches = [self._fitting(batches[0])]
         if batches:
-            self._attempt(delivery, lane, batches)
+            sent = {each.id for each in headers}
+            following = together([each for each in backlog if each.id not in sent], limits, alone)
+            with self._ahead.reading(spool, [each.id for each in following]):
+                self._attempt(delivery, lane, batches)
+        self._page = min(PAGE, PAGE_LEAST + 2 * len(headers))
         return 0.0
 
     def _live(self, spool: SpoolReader, newest: Sequence[Header]) -> Sequence[Header]:
@@ -231,9 +236,9 @@ class Drain:
     def _advance(self, delivery: Delivery, newest: Sequence[Header], oldest: Sequence[Header]) -> None:
         # `newest` was read before `oldest`: a batch committed in between cannot be passed over.
         settled_through = oldest[0].id - 1 if oldest else (newest[0].id if newest else 0)
-        behind = settled_through - delivery.settled_through()
-        if behind > 100 or (behind > 0 and not oldest):
-            delivery.settle_through(settled_through)
+        self._settled_through = settled_through if settled_through > delivery.settled_through() else None
+        if self._settled_through is not None and not oldest:  # else it is kept with the attempt that follows
+            delivery.settle_through(self._settled_through)
 
     def _expire(self, delivery: Delivery, newest: Sequence[Header], oldest: Sequence[Header]) -> bool:
         """Settle what is too old for the destination. A clock that jumped makes nothing old: see retention.py."""
@@ -250,23 +255,24 @@ class Drain:
             if now - each.window_end > limit_s and age_s(each, latest) > limit_s
         }
         if expired:
+            self._page = PAGE  # where some are too old there may be thousands
             delivery.settle(expired, now)
             log.warning("expired", extra=fields(destination=self._name, batches=len(expired), ids=ranges(expired)))
         return bool(expired)
 
     def _verified(self, spool: SpoolReader, delivery: Delivery, headers: Sequence[Header]) -> list[Batch]:
-        batches = []
-        for header in headers:
+        """The batches of `headers` that are still held, each as it goes now; rotten ones are settled and left out."""
+        ids = [each.id for each in headers]
+        found = self._ahead.take(ids)
+        for batch in spool.batches([each for each in ids if each not in found]):
             try:
-                batch = spool.batch(header.id)
                 batch.verified()
-                batches.append(batch)
-            except UnknownBatch:  # evicted since it was picked
-                continue
+                found[batch.id] = batch
             except PayloadError as error:
                 delivery.settle({batch.id: rotten(batch)}, self._given.now())
                 log.error("payload_rotten", extra=fields(destination=self._name, batch=batch.id, error=str(error)))
-        return batches
+        renewals = delivery.renewals(min(ids), max(ids))
+        return [as_new(found[each], renewals.get(each, 0)) for each in ids if each in found]
 
     def _fitting(self, batch: Batch) -> Batch:
         """As much of `batch` as the server may take: all of it, or the part of it that is next."""
@@ -293,7 +299,7 @@ class Drain:
             row = attempt_row(attempt, verdict, lane, batches, len(request.body), started_at)
             self._log_attempt(row, settled)
             self._unrecorded = (row, settled, self._pace.condition)
-            delivery.record(*self._unrecorded)
+            delivery.record(*self._unrecorded, self._settled_through)
             self._unrecorded = None
             self._given.keep_evidence(attempt, row.ids)
 
@@ -351,7 +357,8 @@ class Drain:
             self._pace.halve(len(batches))
         said = attempt.response.headers.get("retry-after") if attempt.response is not None else None
         self._failed += 1
-        self._pace.back_off(reason, backoff.retry_after_s(said, now), now, self._given.clock())
+        asked_s, took_s = backoff.retry_after_s(said, now), attempt.total_ms / 1000
+        self._pace.back_off(reason, asked_s, took_s, now, self._given.clock())
 
     # --- record ----------------------------------------------------------------------------------------
 

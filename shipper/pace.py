@@ -2,7 +2,7 @@
 
     something acknowledged   at once, with twice as many batches up to the limit
     failed                   after 1 s doubling to 60 s with full jitter, or after what the server asked for
-    parked                   one batch probes, after 1 to 5 min
+    parked                   one batch probes, every 20 to 40 s
     too large (413)          at once, with half as many bytes; the limit is remembered for an hour, then tried again
     refused (400 ...)        at once, with half as many batches, to find the one that is bad
 
@@ -98,22 +98,21 @@ class Pace:
 
     def park(self, reason: str, now: float, clock: float) -> None:
         """The server refuses us, not the batches: keep everything, and probe."""
-        probes = self.condition.failures + 1 if self.parked else 1
         self.condition = replace(
             self.condition,
             parked_since=self.condition.parked_since or now,
             parked_reason=reason,
-            failures=probes,
+            failures=self.condition.failures + 1 if self.parked else 1,
         )
-        self._wait(backoff.probe_wait_s(probes, self._draw()), reason, now, clock)
+        self._wait(backoff.probe_wait_s(self._draw()), reason, now, clock)
 
-    def back_off(self, reason: str, asked_s: float | None, now: float, clock: float) -> None:
-        """It failed, for now. `asked_s` is what the server wants us to wait, None if it did not say."""
+    def back_off(self, reason: str, asked_s: float | None, took_s: float, now: float, clock: float) -> None:
+        """It failed after `took_s`, for now. `asked_s` is what the server wants us to wait, None if it did not say."""
         self.condition = replace(self.condition, failures=self.condition.failures + 1)
         if asked_s is not None:
             wait_s = backoff.asked_wait_s(asked_s, self._draw())
         else:
-            wait_s = backoff.wait_s(self.condition.failures, self._draw())
+            wait_s = backoff.wait_s(self.condition.failures, self._draw(), took_s)
         self._wait(wait_s, reason, now, clock)
 
     def _wait(self, wait_s: float, reason: str, now: float, clock: float) -> None:

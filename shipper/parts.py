@@ -16,14 +16,12 @@ taken, the batch is refused like any other, and where one part after the other i
 wrong: the destination parks.
 """
 
-import gzip
-import hashlib
-import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from shipper.outcome import Judged, Outcome, Verdict, by_batch
+from shipper.rewritten import rewritten
 from shipper.trouble import REFUSALS_TO_PARK
 from spool.batch import Batch, decode
 from spool.ledger import Settled, State
@@ -40,23 +38,14 @@ def part_of(batch: Batch, first: int, last: int) -> Batch:
     document = decode(batch.payload)
     document["key"] = f"{batch.key}/{first}-{last}"
     document["points"] = document["points"][first - 1 : last]
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
-    raw = text.encode("utf-8")
-    payload = gzip.compress(raw, compresslevel=6, mtime=0)
-    return replace(
-        batch,
-        key=document["key"],
-        points=last - first + 1,
-        raw_bytes=len(raw),
-        payload=payload,
-        sha256=hashlib.sha256(payload).hexdigest(),
-    )
+    return rewritten(batch, document)
 
 
 @dataclass(slots=True)
 class _Cut:
     """A batch in parts. `pending` are the parts to send, the one under way first; `doubtful` were refused once."""
 
+    key: str
     pending: list[tuple[int, int]]
     points: int
     taken_points: int = 0
@@ -79,11 +68,16 @@ class Parts:
     def next(self, batch: Batch) -> Batch:
         """The part of `batch` to send next: all of it, if it does not go in parts. Raises PayloadError."""
         cut = self._cuts.get(batch.id)
-        return batch if cut is None else part_of(batch, *cut.pending[0])
+        if cut is None:
+            return batch
+        if cut.key != batch.key:  # it goes as new by now: what was taken of it before does not count
+            del self._cuts[batch.id]
+            return batch
+        return part_of(batch, *cut.pending[0])
 
     def halve(self, batch: Batch) -> None:
         """The part to send next is too large: two halves take its place. It has more than one point."""
-        cut = self._cuts.setdefault(batch.id, _Cut([(1, batch.points)], batch.points))
+        cut = self._cuts.setdefault(batch.id, _Cut(batch.key, [(1, batch.points)], batch.points))
         first, last = cut.pending[0]
         middle = (first + last) // 2
         cut.pending[0:1] = [(first, middle), (middle + 1, last)]

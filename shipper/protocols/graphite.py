@@ -6,6 +6,7 @@
 
     counter api.hits -> stats.counters.api.hits.count     gauge depth -> stats.gauges.depth
     set     users    -> stats.sets.users.count            timer api.lat -> stats.timers.api.lat.mean, .p99, .count ...
+    check   db.up    -> stats.service_checks.db.up        events stay behind: Graphite takes them elsewhere (/events)
 
 The paths are those of the statsd daemon (counts only: for rates divide by the window). A point's own tag `host`, or
 else the batch's host, is the tag `host`; a bare tag is "true". In paths, white space and ";" become "_", in tags also
@@ -25,25 +26,32 @@ from functools import lru_cache
 from shipper.exchange import NO_STATUS, Request, Response
 from shipper.outcome import Outcome, Verdict
 from shipper.protocols.answer import said
-from shipper.protocols.readings import Reading, readings, renamed
+from shipper.protocols.readings import CHECK, EVENT, Reading, numbers, renamed
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 
 TRAITS = Traits(
     proof="best effort: the peer has read it; Graphite never says what it stored",
     again="overwrites itself; VictoriaMetrics keeps both",
+    old="vanish without a word beyond the archive of the metric",
     schemes=("tcp", "tls"),
     raw_bytes=4_194_304,
+    leaves_out=(EVENT,),
 )
 
 _NOT_IN_PATH = re.compile(r"[\s;\x00-\x1f\x7f]")
 _NOT_IN_TAG = re.compile(r"[\s;!^=\x00-\x1f\x7f]")
-_WITHOUT_STAT = {"counter": ("counters", ".count"), "gauge": ("gauges", ""), "set": ("sets", ".count")}
+_WITHOUT_STAT = {
+    "counter": ("counters", ".count"),
+    "gauge": ("gauges", ""),
+    "set": ("sets", ".count"),
+    CHECK: ("service_checks", ""),
+}
 
 
 def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     """The lines of `batches`."""
-    lines = [line for reading in readings(batches) for line in _lines(reading)]
+    lines = [line for reading in numbers(batches) for line in _lines(reading)]
     return Request("TCP", url, {}, "".join(lines).encode("utf-8"))
 
 

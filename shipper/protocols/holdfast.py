@@ -8,7 +8,7 @@
          stored now            stored before           never will be: dead, with that reason
 
 A batch is acknowledged only if its key is listed. A 200 that lists none of ours (a captive portal's page, a proxy's
-greeting) acknowledges nothing.
+greeting) acknowledges nothing. Everything in a batch is carried, events and service checks too.
 """
 
 import hashlib

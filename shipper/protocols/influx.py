@@ -10,10 +10,13 @@ in its query; `precision` is added. The token goes as `Authorization: Token` to 
 
 One point is one line, so what the server counts as dropped are points. Counters, gauges and sets have the one field
 `value` (a counter's is its increase in the window: sum it up), timers a field for each statistic. The sketch stays
-behind: fields are numbers. `metric_type` keeps a gauge and a counter of one name apart; it is Telegraf's name for that.
-The collector's own points travel like all others.
+behind. `metric_type` keeps a gauge and a counter of one name apart; it is Telegraf's name for that. An event is a line
+of its title, a service check one of its name, with `count`, `value` (the status) and the words as text fields; a line
+break in them is a space (VictoriaMetrics, which has no text, stores 0 for it). Several with the same name and tags are
+a millisecond apart, the latest at the window's end, so that none overwrites another. The collector's own points travel
+like all others.
 
-Promises: every value is a float, because InfluxDB refuses for ever a field whose type changes; the same batches give
+Promises: every number is a float, because InfluxDB refuses for ever a field whose type changes; the same batches give
 the same bytes; sent twice they overwrite themselves on InfluxDB (VictoriaMetrics keeps both copies unless it runs
 with -dedup.minScrapeInterval). What the format cannot say is changed: tags `time`, `_field`, `_measurement` and a
 client's own `metric_type` get a "_" at the end; a "#" at the beginning of a name becomes "_"; a backslash before "\",
@@ -26,20 +29,22 @@ words kept; where nothing was stored the batch is refused, and where the points 
 import base64
 import gzip
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import json_object, status_and_words
-from shipper.protocols.readings import Reading, readings, renamed
+from shipper.protocols.readings import CHECK, EVENT, Reading, readings, renamed
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 
 TRAITS = Traits(
     proof="stored by InfluxDB; VictoriaMetrics and others may still skip lines without a word",
     again="overwrites itself on InfluxDB; VictoriaMetrics keeps both unless it runs with -dedup.minScrapeInterval",
+    old="end as expired beyond the retention of the database; VictoriaMetrics drops them without a word",
     paths=("/write", "/write_lp"),
 )
 
@@ -56,7 +61,7 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
     if token is not None:
         headers["Authorization"] = _authorization(version, token)
-    text = "".join(map(_line, readings(batches)))
+    text = "".join([line for batch in batches for line in _lines(readings([batch]))])
     body = gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)
     return Request("POST", _with_precision(url, "millisecond" if version == 3 else "ms"), headers, body)
 
@@ -107,12 +112,34 @@ def _dropped(words: str, body: bytes) -> int | None:
     return int(counted[1]) if counted else None
 
 
-def _line(reading: Reading) -> str:
+def _lines(found: Iterable[Reading]) -> Iterator[str]:
+    said: list[Reading] = []
+    for reading in found:
+        if reading.type in (EVENT, CHECK):
+            said.append(reading)
+        else:
+            yield _line(reading, reading.end_ms)
+    later: Counter[tuple[str, str, frozenset[tuple[str, str]]]] = Counter()
+    for reading in reversed(said):
+        series = reading.name, reading.type, frozenset(reading.tags.items())
+        yield _line(reading, reading.end_ms - later[series])
+        later[series] += 1
+
+
+def _line(reading: Reading, at_ms: int) -> str:
     tags = renamed(reading.tags, _tag_name)
     tags["metric_type"] = reading.type
     head = ",".join([_measurement(reading.name), *(f"{_escaped(key)}={_escaped(tags[key])}" for key in sorted(tags))])
-    fields = ",".join([f"{_escaped(stat)}={float(value)!r}" for stat, value in reading.stats.items()])
-    return f"{head} {fields} {reading.end_ms}\n"
+    fields = [f"{_escaped(stat)}={float(value)!r}" for stat, value in reading.stats.items()]
+    fields += [f"{_escaped(key)}={_word(value)}" for key, value in reading.fields.items()]
+    return f"{head} {','.join(fields)} {at_ms}\n"
+
+
+def _word(value: str | float) -> str:
+    """The value of a field that may be text."""
+    if not isinstance(value, str):
+        return repr(float(value))
+    return '"' + _CONTROL.sub(" ", value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @lru_cache(maxsize=16_384)

@@ -2,6 +2,7 @@
 
     counter  Sum, delta, not monotonic (a StatsD counter may go down)     gauge, set  Gauge
     timer    ExponentialHistogram, delta, from the sketch                 name, tags  metric name, attributes
+    service check db.up  Gauge db.up.status                               event       none: events are logs in OTLP
 
 One resource for each host, with `host.name`; a point's own tag `host` makes it another resource. A point covers its
 window: startTimeUnixNano to timeUnixNano. A name and type is one metric with a data point for each series and window.
@@ -30,15 +31,17 @@ from typing import Any
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import is_page, json_object, status_and_words
-from shipper.protocols.readings import Reading, readings
+from shipper.protocols.readings import CHECK, EVENT, Reading, numbers
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 
 TRAITS = Traits(
     proof="accepted by the OTLP receiver; what it exports to may still refuse it",
     again="counts twice: OTLP cannot tell a copy",
+    old="are taken; what the receiver exports to may refuse them",
     paths=("/v1/metrics",),
     raw_bytes=4_194_304,
+    leaves_out=(EVENT,),
 )
 
 FINEST_SCALE = 6
@@ -55,9 +58,10 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     hosts: dict[str, dict[tuple[str, str], list[str]]] = {}
-    for reading in readings(batches):
+    for reading in numbers(batches):
         metrics = hosts.setdefault(reading.tags["host"], {})
-        metrics.setdefault((reading.name, reading.type), []).append(_data_point(reading))
+        name = f"{reading.name}.status" if reading.type == CHECK else reading.name
+        metrics.setdefault((name, reading.type), []).append(_data_point(reading))
     resources = [
         f'{{"resource":{{"attributes":{_attributes((("host.name", host),))}}},'
         f'"scopeMetrics":[{{"scope":{{"name":"holdfast"}},"metrics":'

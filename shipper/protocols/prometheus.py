@@ -3,11 +3,13 @@
     counter api.hits   api_hits_delta{env="prod",host="web-1"}              what was added in the window
     gauge   depth      depth{host="web-1"}
     set     users      users_unique{host="web-1"}                           distinct members in the window
+    check   db.up      db_up_status{host="web-1"}                           0 OK, 1 warning, 2 critical, 3 unknown
     timer   api.lat    api_lat{quantile="0.99",...}   api_lat_sum   api_lat_count   _min   _max   _stddev
 
 The body is a protobuf WriteRequest, framed as one snappy block of literals (valid snappy without compression, so no
 library is needed). The collector's own points travel like all others: holdfast_lines_delta. What stays behind is the
-sketch, and mean, which is sum / count. `_sum` and `_count` are the window's, like `_delta`.
+sketch, mean, which is sum / count, the words of service checks, and events. `_sum` and `_count` are the window's, like
+`_delta`.
 
 **Counters are deltas**, not running totals, hence no `_total`: ask `sum_over_time(api_hits_delta[1h])`, not `rate()`.
 A running total would be state that a crash, a lost window, an expired batch or a replay makes wrong for ever, and a
@@ -32,7 +34,7 @@ from functools import lru_cache
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import is_page, status_and_words
-from shipper.protocols.readings import Reading, readings, renamed
+from shipper.protocols.readings import CHECK, EVENT, Reading, numbers, renamed
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 
@@ -40,15 +42,20 @@ TRAITS = Traits(
     proof="stored by Prometheus; VictoriaMetrics may still skip samples beyond its retention without a word",
     again="is the same sample again; needs out_of_order_time_window if newer ones are there; VictoriaMetrics keeps both"
     " unless it runs with -dedup.minScrapeInterval",
+    old="are refused and end as expired, unless out_of_order_time_window reaches back to them; VictoriaMetrics takes"
+    " them within its retention",
+    takes_s=0,
     raw_bytes=2_097_152,
     oldest_first=True,
+    leaves_out=(EVENT,),
 )
 
 _BLOCK_BYTES = 65_536
 _INVALID_NAME = re.compile(r"[^a-zA-Z0-9_:]")
 _INVALID_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 _TOO_OLD = re.compile(r"too[ -]old|out[ -]of[ -]order|out[ -]of[ -]bounds|duplicate sample", re.IGNORECASE)
-_ADDED = {"counter": "_delta", "set": "_unique"}
+_ADDED = {"counter", "set"}
+_ENDING = {"counter": "_delta", "set": "_unique", CHECK: "_status"}
 _SUFFIXES = {"sum": "_sum", "count": "_count", "min": "_min", "max": "_max", "stddev": "_stddev"}
 
 
@@ -62,7 +69,7 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     series: dict[bytes, dict[int, float]] = {}
-    for reading in readings(batches):
+    for reading in numbers(batches):
         for labels, value, adds in _samples(reading):
             samples = series.setdefault(labels, {})
             samples[reading.end_ms] = value + (samples.get(reading.end_ms, 0.0) if adds else 0.0)
@@ -99,8 +106,8 @@ def _samples(reading: Reading) -> Iterator[tuple[bytes, float, bool]]:
     name = _name(reading.name)
     tags = tuple(renamed(reading.tags, _label_name).items())
     if reading.type != "timer":
-        suffix = _ADDED.get(reading.type, "")
-        yield _labels(name + suffix, tags), float(reading.stats["value"]), bool(suffix)
+        ending = _ENDING.get(reading.type, "")
+        yield _labels(name + ending, tags), float(reading.stats["value"]), reading.type in _ADDED
         return
     for stat, value in reading.stats.items():
         if stat in _SUFFIXES:

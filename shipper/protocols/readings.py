@@ -5,14 +5,18 @@ What all of them share is decided here:
 - The tag `host` names the host that the batch comes from, unless the point has a tag `host` of its own.
 - A tag without a value, which most formats cannot carry, has the value "true".
 - Where two tags become one because a format cannot carry their names, the values are joined by ",": nothing is lost.
+- Formats that only have numbers (`numbers`) take a service check for its status, the latest of the window, and leave
+  events out, which the protocol's `Traits.leaves_out` says; their batch is acknowledged all the same.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spool.batch import Batch, decode
 
+EVENT, CHECK = "event", "service_check"
+"""The types of points that have words: spool.batch.NOTICES."""
 BARE = "true"
 """The value of a tag that has none."""
 
@@ -22,7 +26,8 @@ class Reading:
     """One series in one window.
 
     `stats` are its numbers by name (`value`; for timers `count`, `sum`, `p50` ...), `sketch` a timer's buckets
-    (collector/sketch.py). `start` and `end` bound the window, in Unix milliseconds; `end` is the time stamp.
+    (collector/sketch.py), `fields` the words of an event or a service check (spool.batch.Point). `start` and `end`
+    bound the window, in Unix milliseconds; `end` is the time stamp.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Reading:
     sketch: Mapping[str, Any] | None
     start_ms: int
     end_ms: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def readings(batches: Sequence[Batch]) -> Iterator[Reading]:
@@ -42,9 +48,22 @@ def readings(batches: Sequence[Batch]) -> Iterator[Reading]:
         start_ms, end_ms = (round(document["window"][each] * 1000) for each in ("start", "end"))
         for point in document["points"]:
             name, kind, tags = point.pop("name"), point.pop("type"), point.pop("tags")
-            sketch = point.pop("sketch", None)
+            sketch, fields = point.pop("sketch", None), point.pop("fields", {})
             tags = {**host, **{key: value or BARE for key, value in tags.items()}}
-            yield Reading(name, kind, tags, point, sketch, start_ms, end_ms)
+            yield Reading(name, kind, tags, point, sketch, start_ms, end_ms, fields)
+
+
+def numbers(batches: Sequence[Batch]) -> Iterator[Reading]:
+    """What has a `value`, and timers: of each service check the latest, and no events. Raises PayloadError."""
+    for batch in batches:
+        latest: dict[tuple[str, frozenset[tuple[str, str]]], Reading] = {}
+        for reading in readings([batch]):
+            if reading.type == CHECK:
+                status = replace(reading, stats={"value": reading.stats["value"]})
+                latest[reading.name, frozenset(reading.tags.items())] = status
+            elif reading.type == "timer" or "value" in reading.stats:
+                yield reading
+        yield from latest.values()
 
 
 def renamed(tags: Mapping[str, str], rename: Callable[[str], str]) -> dict[str, str]:

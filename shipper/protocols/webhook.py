@@ -3,9 +3,10 @@
     {"v":1,"key":"9f3c...-8841","id":8841,"host":"web-1","window":{...},"points":[...]}\\n     one line per batch
 
 The request is that of Holdfast's own protocol (spool/batch.py has the format of a line), bearer token and
-Idempotency-Key included; timers carry their sketch, the collector's own points are among the others. Any complete
-2xx acknowledges, so whoever answers must have stored all lines by then, and must not answer in the place of a server
-that is down. A batch sent twice has the same `key`: that is for the server to notice.
+Idempotency-Key included; timers and sets carry their sketch, events and service checks their words, the collector's own
+points are among the others. Any complete 2xx acknowledges, so whoever answers must have stored all lines by then, and
+must not answer in the place of a server that is down. A batch sent twice has the same `key`: that is for the server to
+notice.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,11 @@ from spool.batch import Batch
 
 __all__ = ["TRAITS", "encode", "judge"]
 
-TRAITS = Traits(proof="what the server means by 2xx", again="has the same key: the server may notice")
+TRAITS = Traits(
+    proof="what the server means by 2xx",
+    again="has the same key: the server may notice",
+    old="are for the server to judge",
+)
 
 
 def judge(response: Response, batches: Sequence[Batch]) -> Verdict:

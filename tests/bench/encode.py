@@ -2,9 +2,9 @@
 
 For each protocol: microseconds for each point of a batch of 1,000 points (reading the stored JSON and compressing
 included) and bytes of the request. `bare` leaves out what the libraries do not do either: reading the batch and
-compressing. Then the libraries, given the same readings: influxdb-client's Point for the line protocol, and
-opentelemetry-proto (messages built and serialised, in binary) for OTLP. influxdb-client is installed for this alone
-(`pip install influxdb-client`); without it its row is left out.
+compressing. Then the libraries, given the same readings: influxdb-client's Point for the line protocol, and messages
+built and serialised by the protobuf library, of opentelemetry-proto for OTLP and of Prometheus' schema for remote
+write. influxdb-client is installed for this alone (`pip install influxdb-client`); without it its row is left out.
 """
 
 import gzip
@@ -39,7 +39,11 @@ def main() -> None:
     for name, url in URLS.items():
         whole_us, size = each_us(lambda name=name, url=url: KNOWN[name].encode([batch], url, None).body)  # type: ignore[misc]
         rows.append((name, whole_us, bare_us(name, url, batch, known), size))
-    for name, library in (("influxdb-client", influxdb_client), ("opentelemetry-proto", opentelemetry_proto)):
+    for name, library in (
+        ("influxdb-client", influxdb_client),
+        ("opentelemetry-proto", opentelemetry_proto),
+        ("remote write by protobuf", remote_write),
+    ):
         try:
             library(known[:1])
         except ModuleNotFoundError as error:
@@ -58,9 +62,10 @@ def each_us(run: Callable[[], bytes]) -> tuple[float, int]:
 def bare_us(name: str, url: str, batch: Batch, known: Sequence[Reading]) -> float | str:
     """The same without reading the batch and without compressing."""
     module = import_module(f"shipper.protocols.{name}")
-    if not hasattr(module, "readings"):
+    source = next((each for each in ("readings", "numbers") if hasattr(module, each)), None)
+    if source is None:
         return "-"
-    with mock.patch.object(module, "readings", lambda _: iter(known)), mock.patch.object(gzip, "compress", _as_it_is):
+    with mock.patch.object(module, source, lambda _: iter(known)), mock.patch.object(gzip, "compress", _as_it_is):
         return each_us(lambda: KNOWN[name].encode([batch], url, None).body)[0]
 
 
@@ -103,6 +108,21 @@ def opentelemetry_proto(known: Sequence[Reading]) -> bytes:
         point.start_time_unix_nano, point.time_unix_nano = each.start_ms * 10**6, each.end_ms * 10**6
         for key, value in each.tags.items():
             point.attributes.add(key=key).value.string_value = value
+    return bytes(request.SerializeToString())
+
+
+def remote_write(known: Sequence[Reading]) -> bytes:
+    """A remote write request by the protobuf library, names and labels as they are."""
+    from tests.shipper.protocols.remote_write import WriteRequest
+
+    request = WriteRequest()
+    for each in known:
+        for stat, number in each.stats.items():
+            if stat != "mean":
+                series = request.timeseries.add()
+                for key, value in sorted({**each.tags, "__name__": f"{each.name}_{stat}"}.items()):
+                    series.labels.add(name=key, value=value)
+                series.samples.add(value=number, timestamp=each.end_ms)
     return bytes(request.SerializeToString())
 
 

@@ -66,6 +66,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
             },
             "vm-influx": {"protocol": "influx", "url": f"{http}{victoria.port}/api/v2/write?bucket=m"},
             "vm-prom": {"protocol": "prometheus", "url": f"{http}{victoria.port}/api/v1/write"},
+            "vm-datadog": {"protocol": "datadog", "url": f"{http}{victoria.port}/datadog/api/v1/series"},
             "vm-graphite": {"protocol": "graphite", "url": f"tcp://127.0.0.1:{victoria.graphite}"},
             "prom": {"protocol": "prometheus", "url": f"{http}{prometheus.port}/api/v1/write"},
             "prom-window": {"protocol": "prometheus", "url": f"{http}{window.port}/api/v1/write"},
@@ -83,6 +84,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
         for number in range(1, 5):
             known = len(fleet.windows())
             fleet.send(f"t.hits:{number}|c|#env:prod", "t.hits:0.5|c|#env:prod", f"t.depth:{number}|g")
+            fleet.send('_e{8,10}:t.deploy|v1\\n "out"', f"_sc|t.up|{number - 1}|m:no answer", "_sc|t.up|0")
             fleet.send("t.lat:1|ms", "t.lat:2.5|ms", f"t.lat:{number * 10}|ms", "t.users:a|s", f"t.users:{number}|s")
             wait_until(lambda: len(fleet.windows()) > known, 10, "the next window")  # noqa: B023
         wait_until(lambda: len(fleet.truth("t.hits")) >= 4, 10, "the last lines in a window of their own")
@@ -122,18 +124,16 @@ def lately(delivered: Delivered, destination: str, name: str, stat: str = "value
     path = f"stats.{kind}.{name}" + {"counters": ".count", "gauges": "", "sets": ".count", "timers": f".{stat}"}[kind]
     if destination == "influx":
         return at.influx.samples(name, stat)
-    if destination == "vm-influx":
-        return at.victoria.samples(f"{name}_{stat}")
-    if destination == "vm-prom":
-        return at.victoria.samples(remote)
-    if destination == "vm-graphite":
-        return at.victoria.samples(path)
+    if destination.startswith("vm-"):
+        named = name if stat == "value" else f"{name}.{stat}"
+        called = {"vm-influx": f"{name}_{stat}", "vm-prom": remote, "vm-datadog": named, "vm-graphite": path}
+        return at.victoria.samples(called[destination])
     if destination == "carbon":
         return at.carbon.samples(path)
     return {"prom": at.prometheus, "prom-window": at.window}[destination].samples(remote)
 
 
-REAL = ["influx", "vm-influx", "vm-prom", "vm-graphite", "prom", "prom-window", "carbon"]
+REAL = ["influx", "vm-influx", "vm-prom", "vm-datadog", "vm-graphite", "prom", "prom-window", "carbon"]
 METRICS = [("t.hits", "value"), ("t.users", "value"), ("t.lat", "count"), ("t.lat", "sum"), ("t.lat", "max")]
 
 
@@ -161,6 +161,18 @@ def test_a_gauge_keeps_its_value_and_tags_and_quantiles_are_there(delivered: Del
     assert series["tags"]["env"] == "prod" and series["tags"]["metric_type"] == "counter" and series["tags"]["host"]
     found = delivered.prometheus.query('max_over_time(t_lat{quantile="0.5"}[1h])')
     assert [float(each["value"][1]) for each in found] == [2.5]
+
+
+def test_a_service_check_is_its_latest_status_everywhere_and_influx_has_the_words(delivered: Delivered) -> None:
+    at = delivered
+    ends = dict.fromkeys(at.fleet.truth("t.hits"), 0.0)
+    assert at.prometheus.samples("t_up_status") == at.victoria.samples("t_up_status") == ends
+    assert at.victoria.samples("t.up.status") == at.victoria.samples("stats.service_checks.t.up") == ends
+    wait_until(lambda: at.carbon.samples("stats.service_checks.t.up") == ends, 15, "carbon writes what it has read")
+    (checks,) = at.influx.query('SELECT "value", "text" FROM "t.up" WHERE "value" > 0')
+    assert [each[1:] for each in checks["values"]] == [[status, "no answer"] for status in (1, 2, 3)]
+    (events,) = at.influx.query('SELECT "count", "text" FROM "t.deploy"')
+    assert [each[1:] for each in events["values"]] == [[1, 'v1  "out"']] * 4
 
 
 def test_the_sum_that_prometheus_computes_is_the_total(delivered: Delivered) -> None:
@@ -230,6 +242,7 @@ def test_ping_says_of_each_what_an_acknowledgement_means(delivered: Delivered) -
     }.items():
         said = json.loads(delivered.fleet.command("shipper.cli", "ping", "-d", name, "--json").stdout)
         assert said["ok"] and words in said["proof"] and said["write_ms"] is not None, said
+    assert "left out  event\n" in delivered.fleet.command("shipper.cli", "ping", "-d", "carbon").stdout
 
 
 def test_what_encode_prints_is_taken_by_the_servers(delivered: Delivered, tmp_path: Path) -> None:
@@ -237,7 +250,13 @@ def test_what_encode_prints_is_taken_by_the_servers(delivered: Delivered, tmp_pa
     (tmp_path / "holdfast-shipper").write_text(f'#!/bin/sh\nexec {sys.executable} -m shipper.cli "$@"\n')
     (tmp_path / "holdfast-shipper").chmod(0o755)
     environment = {**delivered.fleet.environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    for name, words in {"influx": "204 No Content", "vm-influx": "204 No Content", "carbon": ""}.items():
+    for name, words in {
+        "influx": "204 No Content",
+        "vm-influx": "204 No Content",
+        "vm-datadog": "202 Accepted",
+        "prom-window": "204 No Content",
+        "carbon": "",
+    }.items():
         text = delivered.fleet.command("shipper.cli", "encode", "2", "-d", name, "--curl").stdout
         assert "secret" not in text
         done = subprocess.run(
@@ -245,6 +264,17 @@ def test_what_encode_prints_is_taken_by_the_servers(delivered: Delivered, tmp_pa
         )
         assert done.returncode == 0 and words in done.stdout, done
     wait_until(lambda: not missing(delivered), 15, "the same answers")
+
+
+def test_a_replay_is_announced_with_what_each_server_will_make_of_it(delivered: Delivered) -> None:
+    for name, doubtful, old in (
+        ("prom", True, "unless out_of_order_time_window"),
+        ("influx", False, "beyond the retention"),
+        ("otlp", False, "may refuse them"),
+    ):
+        (plan,) = delivered.fleet.operator("replay", "--since", "1h", "-d", name)["plans"]
+        assert plan["batches"] and plan["doubtful"] == plan["batches"] * doubtful and old in plan["terms"]["old"]
+    assert "counts twice" in plan["terms"]["again"]
 
 
 def test_replayed_twice_the_totals_do_not_change(delivered: Delivered) -> None:

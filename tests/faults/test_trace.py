@@ -10,6 +10,9 @@ import pytest
 from tests.faults.test_hang_matrix import CASES, judge_all, run
 
 CALLS = "poll,ppoll,select,pselect6,epoll_wait,epoll_pwait,futex,nanosleep,clock_nanosleep,connect"
+STOPPED_S = 0.05
+"""From the look at the clock to the call the process may be stopped, the more so under strace on a busy machine."""
+
 NAMES = {"c_slow", "w_trickle", "s_drip", "l_drip", "b_gzip_mute", "t_syn_dropped", "p_connect_drip"}
 
 
@@ -34,7 +37,7 @@ def test_every_wait_of_an_attempt_ends_by_its_deadline(tmp_path: Path) -> None:
             polls += 1
             wait_ms = int(re.match(r"\[.*?\], \d+, (-?\d+)", rest)[1])
             assert wait_ms >= 0, f"a poll without end: {rest}"
-            assert at + wait_ms / 1000 <= began_at + 1.0 + 0.005, f"a poll past the deadline: {rest}"
+            assert at + wait_ms / 1000 <= began_at + 1.0 + STOPPED_S, f"a poll past the deadline: {rest}"
         else:
             assert name == "futex" and "WAIT" not in rest, f"{name} during an attempt: {rest}"
     assert polls > 50, "the trace does not show what it should"

@@ -33,7 +33,8 @@ class Late(str):
 class Server:
     """A network whose answers a test scripts; it remembers each key it acknowledged and how often."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.requests: list[list[str]] = []
         self.bodies: dict[str, set[bytes]] = {}
         self.answer: Callable[[list[str]], Response | str] = self.accept
@@ -55,11 +56,12 @@ class Server:
             rest = member.unused_data
             keys.append(document["key"])
         self.requests.append(keys)
+        began = self.clock.at
         given = self.answer(keys)
+        took_ms = 2.0 + (self.clock.at - began) * 1000
         response, error = (given, None) if isinstance(given, Response) else (None, given)
-        return Attempt(
-            response, Phase.READ, Timings(wait_ms=1.0), 2.0, 0.0, 10, 10, "127.0.0.1:1", error, isinstance(given, Late)
-        )
+        late = isinstance(given, Late)
+        return Attempt(response, Phase.READ, Timings(wait_ms=1.0), took_ms, 0.0, 10, 10, "127.0.0.1:1", error, late)
 
     def close(self) -> None:
         pass
@@ -71,7 +73,8 @@ class Host:
     settings = ShipperConfig(backlog_requests_per_s=1000)
 
     def __init__(self, directory: Path, **destination: object) -> None:
-        self.directory, self.clock, self.server = directory, Clock(), Server()
+        self.directory, self.clock = directory, Clock()
+        self.server = Server(self.clock)
         self.writer = SpoolWriter.open(directory, "web-1")
         self.config = DestinationConfig(**{"url": "https://example.net/v1/batches", **destination})
         self.sender: Sender = Transport() if "url" in destination else self.server

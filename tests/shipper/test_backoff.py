@@ -19,10 +19,18 @@ def test_jitter_is_full_so_that_a_fleet_spreads(failures: int, draw: float) -> N
     assert wait_s(failures, draw) == pytest.approx(draw * wait_s(failures, 1.0))
 
 
-@pytest.mark.parametrize(("probes", "least_s"), [(1, 60), (2, 120), (3, 240), (4, 300), (99, 300)])
-def test_a_parked_destination_is_probed_after_one_minute_then_every_five(probes: int, least_s: float) -> None:
-    assert probe_wait_s(probes, 0.0) == least_s
-    assert probe_wait_s(probes, 1.0) == pytest.approx(least_s * 1.1)
+@given(st.integers(1, 100), st.floats(0, 1), st.floats(0, 59))
+def test_an_attempt_and_the_wait_after_it_take_a_minute_at_most(failures: int, draw: float, took_s: float) -> None:
+    assert took_s + wait_s(failures, draw, took_s) <= 60.000001
+
+
+@pytest.mark.parametrize("took_s", [59.5, 60, 600])
+def test_after_an_attempt_as_long_as_that_the_wait_is_a_second_at_most(took_s: float) -> None:
+    assert wait_s(50, 0.5, took_s) == 0.5
+
+
+def test_a_parked_destination_is_probed_in_every_minute_and_a_fleet_not_in_one_second() -> None:
+    assert (probe_wait_s(0.0), probe_wait_s(1.0)) == (20.0, 40.0)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """When the check-in is posted, with a scripted server and our own clock."""
 
 import json
+import os
 from pathlib import Path
 
 from shipper.budget import Phase, Timings
-from shipper.checkin import RETRY_S, CheckIn, Report
+from shipper.checkin import LOOK_S, RETRY_S, CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig
 from shipper.exchange import Attempt, Request, Response
 from spool.config import SpoolConfig
+from spool.writer import SpoolWriter
 
 
 class Server:
@@ -62,6 +64,19 @@ def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
     assert told_within(checkin, server, clock, 10 * RETRY_S) == 10
     server.status = 200
     assert told_within(checkin, server, clock, 600) == 10
+
+
+def test_a_change_of_state_is_told_without_waiting_for_the_minute(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    checkin = made(tmp_path, server, clock)
+    told_within(checkin, server, clock, 70)
+    assert {each["state"] for each in server.told} == {"FAIL"}
+    (tmp_path / "collector.lock").touch()
+    os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
+    SpoolWriter.open(tmp_path, "web-1").close()
+    assert told_within(checkin, server, clock, LOOK_S) == 1
+    assert server.told[-1]["state"] == "UNKNOWN"
+    assert told_within(checkin, server, clock, 50) == 0
 
 
 def test_losses_are_told_until_the_server_has_taken_them(tmp_path: Path) -> None:

@@ -35,3 +35,11 @@ MIXED = (
     Point("users", "set", {}, {"value": 7.0}),
     counter("holdfast.lines", 12.0),
 )
+
+SAID = (
+    Point("deploy", "event", {"env": "prod"}, {"count": 1, "fields": {"text": 'v1 "out"\nnow\\', "timestamp": 17}}),
+    Point("deploy", "event", {"env": "prod"}, {"count": 2, "fields": {"text": "v2"}}),
+    Point("db.up", "service_check", {}, {"count": 3, "value": 2, "fields": {"text": "no answer"}}),
+    Point("db.up", "service_check", {}, {"count": 1, "value": 0, "fields": {}}),
+)
+"""Events and service checks: two of the same title, and a check that is fine again."""

@@ -10,7 +10,7 @@ from shipper.exchange import Response
 from shipper.outcome import Outcome
 from shipper.protocols.datadog import COUNT, GAUGE, TRAITS, encode, judge
 from spool.batch import MAX_POINTS, Batch
-from tests.shipper.protocols.sample import MIXED, batch, counter, timer
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, timer
 
 URL = "https://api.datadoghq.eu/api/v2/series"
 
@@ -39,6 +39,20 @@ def test_every_kind_of_point_becomes_what_the_docstring_names() -> None:
     }
     assert timers["count"]["type"] == timers["sum"]["type"] == COUNT and timers["avg"]["type"] == GAUGE
     assert timers["median"]["points"][0]["value"] == 2.5
+
+
+def test_version_1_where_the_path_says_so() -> None:
+    request = encode([batch(1, *MIXED)], "http://h:8428/datadog/api/v1/series", None)
+    (hits,) = [each for each in json.loads(gzip.decompress(request.body))["series"] if each["metric"] == "api.hits"]
+    assert hits == {
+        "metric": "api.hits",
+        "type": "count",
+        "interval": 10,
+        "points": [[1_795_000_010, 42.0]],
+        "tags": ["env:prod"],
+        "host": "web-1",
+    }
+    assert TRAITS.complaint("http://h:8428/datadog/api/v1/series") is None
 
 
 def test_a_series_over_several_windows_has_a_point_for_each() -> None:
@@ -81,3 +95,10 @@ def test_what_an_answer_means(status: int, document: dict, outcome: Outcome) -> 
     verdict = judge(Response(status, {}, json.dumps(document).encode()), [batch(1, *MIXED)])
     assert verdict.outcome is outcome
     assert (verdict.note is not None) == bool(document.get("errors") and status == 202)
+
+
+def test_a_service_check_is_a_gauge_of_its_latest_status_and_events_stay_behind() -> None:
+    seen = series(batch(1, *SAID))
+    assert {name: (each["type"], each["points"][0]["value"]) for name, each in seen.items()} == {
+        "db.up.status": (GAUGE, 0.0)
+    }

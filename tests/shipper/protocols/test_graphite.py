@@ -10,7 +10,7 @@ from shipper.exchange import NO_STATUS, Response
 from shipper.outcome import Outcome
 from shipper.protocols.graphite import encode, judge
 from spool.batch import Point
-from tests.shipper.protocols.sample import MIXED, batch, timer
+from tests.shipper.protocols.sample import MIXED, SAID, batch, timer
 
 URL = "tcp://127.0.0.1:2003"
 LINE = re.compile(r"(?P<path>[^\s;]+)(?P<tags>(?:;[^\s;!^=]+=[^\s;~][^\s;]*)*) (?P<value>\S+) (?P<at>\d+)")
@@ -63,3 +63,7 @@ def test_who_says_nothing_and_ends_has_read_it_and_who_speaks_is_not_graphite() 
 def test_the_token_is_nowhere(token: str | None) -> None:
     request = encode([batch(1, *MIXED)], URL, token)
     assert b"secret" not in request.body and not request.headers
+
+
+def test_a_service_check_is_a_path_of_its_latest_status_and_events_stay_behind() -> None:
+    assert lines(*SAID) == {"stats.service_checks.db.up;host=web-1": 0.0}

@@ -15,7 +15,7 @@ from shipper.exchange import Response
 from shipper.outcome import Outcome
 from shipper.protocols.influx import encode, judge
 from spool.batch import Point
-from tests.shipper.protocols.sample import MIXED, batch, counter, gauge
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, gauge
 
 V1, V2 = "http://h:8086/write?db=m", "https://h/api/v2/write?org=o&bucket=b&precision=s"
 V3 = "https://h:8181/api/v3/write_lp?db=m"
@@ -155,3 +155,21 @@ def test_what_was_dropped_of_a_partial_write_is_kept_in_the_servers_words() -> N
     verdict = judge(said(400, {"error": f"{CONFLICT} type integer dropped=3"}), TWO)
     assert verdict.note is not None and verdict.note.startswith("3 points refused, the others stored: 400 partial")
     assert judge(said(204, None), TWO).note is None
+
+
+def test_events_and_checks_are_lines_with_their_words_and_none_overwrites_another() -> None:
+    found = lines(*SAID)
+    assert {each["measurement"] for each in found if each["tags"]["metric_type"] == "event"} == {"deploy"}
+    assert {(each["measurement"], each["time"]): each["fields"] for each in found} == {
+        ("deploy", 1_795_000_009_999): {"count": 1.0, "text": 'v1 "out" now\\', "timestamp": 17.0},
+        ("deploy", 1_795_000_010_000): {"count": 2.0, "text": "v2"},
+        ("db.up", 1_795_000_009_999): {"count": 3.0, "value": 2.0, "text": "no answer"},
+        ("db.up", 1_795_000_010_000): {"count": 1.0, "value": 0.0},
+    }
+
+
+@given(st.text(max_size=30))
+def test_any_words_are_read_back(text: str) -> None:
+    (line,) = lines(Point("a", "event", {}, {"count": 1, "fields": {"text": text}}))
+    control = dict.fromkeys((*range(32), 127), " ")
+    assert line["fields"]["text"] == text.translate(control)

@@ -17,7 +17,7 @@ from shipper.exchange import Response
 from shipper.outcome import Outcome
 from shipper.protocols.otlp import MOST_BUCKETS, encode, error_at, judge
 from spool.batch import Batch
-from tests.shipper.protocols.sample import MIXED, batch, counter, timer
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, timer
 
 URL = "https://o:4318/v1/metrics"
 
@@ -162,3 +162,9 @@ def test_what_an_answer_means(status: int, document: Any, outcome: Outcome, note
     verdict = judge(Response(status, {}, body), [batch(1, *MIXED)])
     assert verdict.outcome is outcome
     assert (verdict.note or "").startswith(note or "") and bool(verdict.note) is bool(note)
+
+
+def test_a_service_check_is_a_gauge_of_its_latest_status_and_events_stay_behind() -> None:
+    (status,) = metrics(batch(1, *SAID)).items()
+    assert status[0] == "db.up.status"
+    assert [each.as_double for each in status[1].gauge.data_points] == [0.0]

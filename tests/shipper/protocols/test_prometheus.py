@@ -1,7 +1,6 @@
 """Remote write: decoded by the protobuf library with the schema of prometheus/prompb; answers as servers gave them."""
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,33 +8,10 @@ from shipper.exchange import Response
 from shipper.outcome import Outcome
 from shipper.protocols.prometheus import encode, judge, snappy
 from spool.batch import Batch, Point
-from tests.shipper.protocols.sample import MIXED, batch, counter, gauge, timer
+from tests.shipper.protocols.remote_write import WriteRequest
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, gauge, timer
 
 URL = "https://p/api/v1/write"
-
-
-def schema() -> type:
-    """WriteRequest of prometheus/prompb/remote.proto and types.proto, as far as 1.0 needs it."""
-    file = descriptor_pb2.FileDescriptorProto(name="remote.proto", package="prometheus", syntax="proto3")
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for name, fields in {
-        "Label": [("name", kinds.TYPE_STRING, ""), ("value", kinds.TYPE_STRING, "")],
-        "Sample": [("value", kinds.TYPE_DOUBLE, ""), ("timestamp", kinds.TYPE_INT64, "")],
-        "TimeSeries": [("labels", kinds.TYPE_MESSAGE, "Label"), ("samples", kinds.TYPE_MESSAGE, "Sample")],
-        "WriteRequest": [("timeseries", kinds.TYPE_MESSAGE, "TimeSeries")],
-    }.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind, of) in enumerate(fields, start=1):
-            label = kinds.LABEL_REPEATED if of else kinds.LABEL_OPTIONAL
-            message.field.add(
-                name=field, number=number, type=kind, label=label, type_name=f".prometheus.{of}" if of else None
-            )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("prometheus.WriteRequest"))
-
-
-WriteRequest = schema()
 
 
 def unsnappy(block: bytes) -> bytes:
@@ -168,3 +144,7 @@ def test_the_same_batches_give_the_same_bytes_and_the_token_goes_as_bearer() -> 
 )
 def test_what_an_answer_means(status: int, body: bytes, outcome: Outcome) -> None:
     assert judge(Response(status, {}, body), [batch(1, *MIXED)]).outcome is outcome
+
+
+def test_a_service_check_is_its_latest_status_and_events_stay_behind() -> None:
+    assert samples(batch(1, *SAID)) == {'db_up_status{host="web-1"}': [(1_795_000_010_000, 0.0)]}
