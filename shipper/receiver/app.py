@@ -5,27 +5,29 @@
     GET  /healthz      200 {"ok":true,"batches":1204,"last_batch_at":1764000000.1,"version":"0.1.0"}, or 503
     GET  /v1/hosts     200 {"hosts":[...]}: see report.hosts
     GET  /v1/totals    200 {"totals":[...],"truncated":false}: see report.totals; ?name=GLOB
-    GET  /             200 the page
+    GET  /             200 the pages of site.py, for people
 
 Everything else is a status with {"error": "..."}: 400 a body that is no batches, 401, 404, 405, 411, 413,
 415, 507 disk full, 503 database locked or unwritable (both with Retry-After). Promises: batches are listed
 as accepted or duplicate only after they are on the disk, and each in exactly one of the three lists; a
-request that is refused as a whole stores nothing. All paths but /healthz ask for the token if one is set.
+request that is refused as a whole stores nothing. All paths but /healthz ask for the token if one is set; a page
+asks a person for it.
 
 Knows no socket. `clock` gives Unix seconds, `monotonic` seconds for durations.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from shipper.receiver import page
+from shipper.receiver.answer import Answer, Endpoint, as_json, refusal
 from shipper.receiver.intake import BodyError, BodyTooLarge, checkin_host, documents
+from shipper.receiver.reader import StoreReader
 from shipper.receiver.request import Body, Refused, authorise, media_type
+from shipper.receiver.site import Site
 from shipper.receiver.store import Store, StoreBusy, StoreFull
 from spool.logfmt import fields
 
@@ -33,25 +35,9 @@ log = logging.getLogger(__name__)
 
 MAX_CHECKIN_BYTES = 65_536
 MAX_TOTALS = 10_000
-MAX_NAMES = 1_000
 FEW_REJECTED = 100
 """Of more, the reasons are cut short: the shipper reads 64 KiB of an answer and sends 500 batches (lanes.Limits)."""
 PROBE_EVERY_S = 5.0
-RETRY_AFTER_S = {HTTPStatus.SERVICE_UNAVAILABLE: 5, HTTPStatus.INSUFFICIENT_STORAGE: 60}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back. `noted` are fields for the log line."""
-
-    body: bytes
-    status: HTTPStatus = HTTPStatus.OK
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    noted: Mapping[str, Any] = field(default_factory=dict)
-
-
-Endpoint = Callable[[Mapping[str, Any], Body], Answer]
 
 
 class Application:
@@ -67,14 +53,17 @@ class Application:
         version: str,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        zone: tzinfo | None = None,
     ) -> None:
         self._store, self._token, self._version = store, token, version
         self._max_body_bytes, self._max_raw_bytes = max_body_bytes, max_raw_bytes
         self._clock, self._monotonic = clock, monotonic
         self._probed_at = float("-inf")
         self._trouble: str | None = None
-        self._endpoints: dict[str, tuple[str, Endpoint]] = {
-            "/": ("GET", self._page),
+        self._reader = StoreReader(store.path, monotonic)
+        self._pages = Site(self._reader, token=token, version=version, clock=clock, zone=zone).endpoints
+        self._endpoints: Mapping[str, tuple[str, Endpoint]] = {
+            **self._pages,
             "/healthz": ("GET", self._healthz),
             "/v1/batches": ("POST", self._batches),
             "/v1/checkin": ("POST", self._checkin),
@@ -117,8 +106,8 @@ class Application:
         method, endpoint = self._endpoints[path]
         if environ["REQUEST_METHOD"] != method:
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {method}", Allow=method)
-        if path != "/healthz":
-            authorise(environ, self._token, for_browser=path == "/")
+        if path != "/healthz" and path not in self._pages:
+            authorise(environ, self._token)
         return endpoint(environ, body)
 
     def _batches(self, environ: Mapping[str, Any], body: Body) -> Answer:
@@ -170,19 +159,15 @@ class Application:
                 self._trouble = None
         if self._trouble is not None:
             return refusal(HTTPStatus.SERVICE_UNAVAILABLE, self._trouble)
-        return as_json({"ok": True, **self._store.counts(), "version": self._version})
+        return as_json({"ok": True, **self._reader.counts(), "version": self._version})
 
     def _hosts(self, _environ: Mapping[str, Any], _body: Body) -> Answer:
-        return as_json({"hosts": self._store.hosts()})
+        return as_json({"hosts": self._reader.hosts()})
 
     def _totals(self, environ: Mapping[str, Any], _body: Body) -> Answer:
         asked = parse_qs(environ.get("QUERY_STRING", ""))
-        found = self._store.totals(asked.get("name", ["*"])[-1], MAX_TOTALS + 1)
+        found = self._reader.totals(asked.get("name", ["*"])[-1], MAX_TOTALS + 1)
         return as_json({"totals": found[:MAX_TOTALS], "truncated": len(found) > MAX_TOTALS})
-
-    def _page(self, _environ: Mapping[str, Any], _body: Body) -> Answer:
-        html = page.render(self._store.hosts(), self._store.names(MAX_NAMES), self._clock())
-        return Answer(html.encode("utf-8", "replace"), content_type="text/html; charset=utf-8", headers=page.HEADERS)
 
     def _note(self, environ: Mapping[str, Any], body: Body, answer: Answer, took_ms: float) -> None:
         """One line per request that stored or refused something."""
@@ -203,15 +188,3 @@ class Application:
                 idempotency_key=key[:64] if key else None,
             ),
         )
-
-
-def as_json(said: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK, **more: Any) -> Answer:
-    """An answer in JSON, one line."""
-    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False) + "\n"
-    return Answer(text.encode("utf-8", "backslashreplace"), status, **more)
-
-
-def refusal(status: HTTPStatus, error: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer that says why not, with Retry-After where trying again may help."""
-    retry_after = {"Retry-After": str(RETRY_AFTER_S[status])} if status in RETRY_AFTER_S else {}
-    return as_json({"error": error}, status, headers={**retry_after, **(headers or {})}, noted={"error": error})

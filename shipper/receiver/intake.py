@@ -35,7 +35,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 """Made once, not once per series as json.dumps would."""
 
 
-_KEY = re.compile(r"(?P<of>(?P<spool>[^/]+)-[0-9]{1,19})(/(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
+_KEY = re.compile(r"(?P<of>(?P<spool>[^/]+)-[0-9]{1,19}(~[0-9]{1,9})?)(/(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}))?")
 
 
 class BodyError(HoldfastError):
@@ -56,11 +56,25 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """An event or a service check, which a batch may have several of with the same series.
+
+    `place` is its number among the points, `value` the status of a check, `fields` its words as canonical JSON text.
+    """
+
+    place: int
+    series: Series
+    count: float
+    value: float | None
+    fields: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A well-formed batch. `sha256` is over the bytes of its line without the newline, hexadecimal.
 
     `readings` are (series, statistic, number), the statistic being `value`, `count`, `p99` ...; `sketches`
-    are the distributions of timers as JSON text, from which percentiles of several windows can be merged. `of` is
+    are what timers and sets are merged from over windows and hosts, as JSON text. `said` are points with words. `of` is
     the key of the batch that this one is a part of, its own key if it is whole; `part` the points of that in it.
     """
 
@@ -76,6 +90,7 @@ class Arrival:
     points: int
     readings: tuple[tuple[Series, str, float], ...]
     sketches: tuple[tuple[Series, str], ...]
+    said: tuple[Said, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +202,7 @@ def _arrival(key: str, sha256: str, document: Mapping[str, Any]) -> Arrival:
         raise ValueError("points is not a list")  # noqa: TRY004
     readings: list[tuple[Series, str, float]] = []
     sketches: list[tuple[Series, str]] = []
+    said: list[Said] = []
     seen: set[Series] = set()
     for place, point in enumerate(points):
         where = f"points[{place}]"
@@ -197,6 +213,9 @@ def _arrival(key: str, sha256: str, document: Mapping[str, Any]) -> Arrival:
             _text(point.get("type"), f"{where}.type"),
             _text(_CANONICAL.encode(point["tags"]), f"{where}.tags"),
         )
+        if "fields" in point:
+            said.append(_said(place, series, point, where))
+            continue
         if series in seen:
             raise ValueError(f"{where} is a series that this batch has twice")
         seen.add(series)
@@ -218,6 +237,18 @@ def _arrival(key: str, sha256: str, document: Mapping[str, Any]) -> Arrival:
         points=len(points),
         readings=tuple(readings),
         sketches=tuple(sketches),
+        said=tuple(said),
+    )
+
+
+def _said(place: int, series: Series, point: Mapping[str, Any], where: str) -> Said:
+    status = point.get("value")
+    return Said(
+        place,
+        series,
+        _finite(point.get("count"), f"{where}.count"),
+        None if status is None else _finite(status, f"{where}.value"),
+        _text(_CANONICAL.encode(point["fields"]), f"{where}.fields"),
     )
 
 

@@ -4,7 +4,7 @@ Pure: rows in, values for JSON out.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -15,23 +15,26 @@ HOST_KEYS = ("host", "batches", "points", "first_batch_at", "last_batch_at", "la
 
 def hosts(
     seen: Iterable[tuple[Any, ...]],
-    runs: Iterable[tuple[str, str, int, int]],
-    checkins: Iterable[tuple[str, float, str]],
+    runs: Iterable[tuple[Any, ...]],
+    checkin: Callable[[str], tuple[float, str] | None],
 ) -> list[dict[str, Any]]:
     """Every host that sent batches or check-ins.
 
     `seen` has HOST_KEYS in their order; `runs` (host, spool id, first and last window sequence number that
-    arrived), sorted; `checkins` (host, received at, JSON text). Instants are Unix seconds. Of each spool of a
-    host, `missing` counts the windows between its first and last that have not arrived, and `gaps` are their
-    ranges, both ends included, the newest GAPS_SHOWN. While a backlog drains, gaps close.
+    arrived, when the first began and the last ended), sorted; `checkin(host)` the last one: (received at, JSON text).
+    Instants are Unix seconds. Of each spool of a host, `missing` counts the windows between its first and last that
+    have not arrived, and `gaps` are their ranges, `first` and `last` included, the newest GAPS_SHOWN, each with the
+    instants it lies between (`after`, `before`, null if they were not kept). While a backlog drains, gaps close.
     """
-    found: dict[str, dict[str, Any]] = {
-        row[0]: {**dict(zip(HOST_KEYS, row, strict=True)), "missing": 0, "spools": [], "checkin": None} for row in seen
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for row in seen:
+        said = checkin(row[0])
+        told = None if said is None else {"received_at": said[0], "body": json.loads(said[1])}
+        found[row[0]] = {**dict(zip(HOST_KEYS, row, strict=True)), "missing": 0, "spools": [], "checkin": told}
     for (host, spool_id), group in groupby(runs, key=lambda run: run[:2]):
-        ranges = [(first, last) for _, _, first, last in group]
-        gaps = [[left[1] + 1, right[0] - 1] for left, right in pairwise(ranges)]
-        missing = sum(last - first + 1 for first, last in gaps)
+        ranges = [run[2:] for run in group]
+        gaps = [_gap(left, right) for left, right in pairwise(ranges)]
+        missing = sum(gap["last"] - gap["first"] + 1 for gap in gaps)
         found[host]["missing"] += missing
         found[host]["spools"].append(
             {
@@ -42,9 +45,11 @@ def hosts(
                 "gaps": gaps[-GAPS_SHOWN:],
             }
         )
-    for host, at, body in checkins:
-        found[host]["checkin"] = {"received_at": at, "body": json.loads(body)}
     return list(found.values())
+
+
+def _gap(left: tuple[Any, ...], right: tuple[Any, ...]) -> dict[str, Any]:
+    return {"first": left[1] + 1, "last": right[0] - 1, "after": left[3], "before": right[2]}
 
 
 def totals(rows: Iterable[tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ Pure: it reads the stream that it is given. Promises that no more than the limit
 that a token is compared in constant time. Does not promise an end to slow clients: serve.py's deadline does.
 """
 
-import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -70,25 +68,24 @@ def media_type(environ: Mapping[str, Any]) -> str:
     return str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
 
 
-def authorise(environ: Mapping[str, Any], token: str | None, *, for_browser: bool) -> None:
-    """Let the request pass if it shows the token, or if none is asked. Raises Refused with 401.
-
-    `Authorization: Bearer TOKEN`; with `for_browser` also Basic with any user name and the token as password.
-    """
-    if token is None:
-        return
-    scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
-    shown = shown.strip()
-    if scheme.lower() == "basic" and for_browser:
-        try:
-            shown = base64.b64decode(shown, validate=True).decode("utf-8").partition(":")[2]
-        except (binascii.Error, ValueError):
-            shown = ""
-    elif scheme.lower() != "bearer":
-        shown = ""
-    if not hmac.compare_digest(shown.encode("utf-8"), token.encode("utf-8")):
+def authorise(environ: Mapping[str, Any], token: str | None) -> None:
+    """Let the request pass if it shows the token, or if none is asked. Raises Refused with 401."""
+    if not shows_token(environ, token):
         raise Refused(
             HTTPStatus.UNAUTHORIZED,
             "the token is missing or wrong: send Authorization: Bearer and what is in token_file",
-            WWW_Authenticate='Basic realm="holdfast"' if for_browser else 'Bearer realm="holdfast"',
+            WWW_Authenticate='Bearer realm="holdfast"',
         )
+
+
+def shows_token(environ: Mapping[str, Any], token: str | None) -> bool:
+    """Whether there is `Authorization: Bearer TOKEN`, or no token is asked."""
+    if token is None:
+        return True
+    scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+    return is_token(shown.strip() if scheme.lower() == "bearer" else "", token)
+
+
+def is_token(shown: str, token: str) -> bool:
+    """Whether what was shown is the token; compared in constant time."""
+    return hmac.compare_digest(shown.encode("utf-8", "replace"), token.encode("utf-8"))

@@ -2,41 +2,48 @@
 
     sqlite3 data/receiver/received.db "select name, sum(value) from points where type = 'counter' group by 1"
 
-`points` is a view for people; beneath it each series is stored once and each reading is a number. Promises:
-a body is stored in one transaction, and `add` returns after it is on the disk (WAL, synchronous=FULL); a
-key is stored once for as long as it is kept, and so is each point of a batch that came whole, in parts, or both; what
-fails leaves nothing behind. Readers see committed bodies
-only and never hold up a writer. Does not promise to remember a key longer than its data (`forget`).
+`points` is a view for people; beneath it each series is stored once and each reading is a number. Events and service
+checks, with their words, are in the view `events`. Promises: a body is stored in one transaction, and `add` returns
+after it is on the disk (WAL, synchronous=FULL); a key is stored once for as long as it is kept, and so is each point of
+a batch that came whole, in parts, or both; what fails leaves nothing behind. Readers see committed bodies only and
+never hold up a writer. Does not promise to remember a key longer than its data (`forget`).
 
-The only place outside spool/ with SQL. One connection writes, under a lock, from whatever thread; each
-reading call opens its own.
+With reader.py the only place outside spool/ with SQL. One connection writes, under a lock, from whatever thread.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from shipper.receiver import report
 from shipper.receiver.intake import Arrival, Refusal, Series, part_of
 from spool.errors import HoldfastError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_DEADLINE_S = 5.0
 CHECKINS_KEPT = 1_000
 PROBE_BYTES = 65_536
 
-SCHEMA = """
+EVENTS = """
+create table said (
+    batch integer not null, place integer not null, name text not null, type text not null, tags text not null,
+    count real not null, value real, fields text not null, primary key (batch, place)
+) without rowid;
+create view events as
+    select p.batch, b.window_end as ts, b.host, p.name, p.type, p.tags, p.count, p.value, p.fields
+    from said p join batches b on b.id = p.batch;
+"""
+SCHEMA = (
+    """
 create table batches (
     id integer primary key, key text not null unique, host text not null, spool_id text not null,
     sha256 text not null, window_start real not null, window_end real not null, window_seq integer not null,
     received_at real not null, points integer not null
 );
 create index batches_by_age on batches (received_at);
+create index batches_by_window on batches (host, window_end, window_start);
 create table series (
     id integer primary key, host text not null, name text not null, type text not null, tags text not null,
     unique (name, type, tags, host)
@@ -55,7 +62,7 @@ create table hosts (
 );
 create table runs (
     host text not null, spool_id text not null, first_seq integer not null, last_seq integer not null,
-    primary key (host, spool_id, first_seq)
+    first_start real, last_end real, primary key (host, spool_id, first_seq)
 ) without rowid;
 create table checkins (
     id integer primary key, host text not null, received_at real not null, body text not null
@@ -66,7 +73,20 @@ create view points as
     select r.batch, b.window_end as ts, s.host, s.name, s.type, s.tags, r.stat, r.value
     from readings r join series s on s.id = r.series join batches b on b.id = r.batch;
 """
-"""`runs` has the ranges of window sequence numbers that arrived, by host and spool: gaps lie between them."""
+    + EVENTS
+)
+"""`runs` has the ranges of window sequence numbers that arrived, by host and spool, and when they began and ended: gaps
+lie between them. The instants are null where schema 1 had not kept them."""
+
+UPGRADE = (
+    """
+create index batches_by_window on batches (host, window_end, window_start);
+alter table runs add column first_start real;
+alter table runs add column last_end real;
+"""
+    + EVENTS
+)
+"""From schema 1, which had no index by the time of windows and knew no instants of runs and no events."""
 
 
 class StoreUnusable(HoldfastError):
@@ -195,6 +215,7 @@ class Store:
                 series = db.execute("select distinct series from readings where batch = ?", (batch,)).fetchall()
                 db.execute("delete from readings where batch = ?", (batch,))
                 db.execute("delete from sketches where batch = ?", (batch,))
+                db.execute("delete from said where batch = ?", (batch,))
                 db.execute("delete from batches where id = ?", (batch,))
                 db.executemany(
                     "delete from series where id = ?1 and not exists (select 1 from readings where series = ?1)",
@@ -208,61 +229,6 @@ class Store:
             db.execute("insert into probe (filler) values (zeroblob(?))", (PROBE_BYTES,))
             db.execute("delete from probe")
 
-    def counts(self) -> dict[str, Any]:
-        """`batches` ever accepted and `last_batch_at` (Unix seconds or None), for all hosts together."""
-        with self._reading() as db:
-            batches, last = db.execute("select coalesce(sum(batches), 0), max(last_at) from hosts").fetchone()
-        return {"batches": batches, "last_batch_at": last}
-
-    def hosts(self) -> list[dict[str, Any]]:
-        """Every host that sent batches or check-ins, by name; see report.hosts."""
-        with self._reading() as db:
-            return report.hosts(
-                db.execute(
-                    "select h.host, coalesce(o.batches, 0), coalesce(o.points, 0), o.first_at, o.last_at,"
-                    " o.last_window_end from (select host from hosts union select host from checkins) h"
-                    " left join hosts o on o.host = h.host order by h.host"
-                ),
-                db.execute("select host, spool_id, first_seq, last_seq from runs order by host, spool_id, first_seq"),
-                db.execute(
-                    "select host, received_at, body from checkins"
-                    " where id in (select max(id) from checkins group by host)"
-                ),
-            )
-
-    def totals(self, name_glob: str, most: int) -> list[dict[str, Any]]:
-        """Totals of up to `most` series whose name matches, in order of name and host; see report.totals."""
-        with self._reading() as db:
-            rows = db.execute(
-                # Beside max(), SQLite takes the bare r.value from the row that has the maximum.
-                "select s.host, s.name, s.type, s.tags, r.stat,"
-                " count(*), sum(r.value), r.value, max(b.window_end)"
-                " from (select * from series where name glob ? order by name, host, type, tags limit ?) s"
-                " join readings r on r.series = s.id join batches b on b.id = r.batch"
-                " group by s.id, r.stat order by s.name, s.host, s.type, s.tags, r.stat",
-                (name_glob, most),
-            )
-            return report.totals(row[:-1] for row in rows)
-
-    def names(self, most: int) -> list[tuple[str, str, int]]:
-        """(metric name, type, number of its series) of up to `most` names, in order."""
-        with self._reading() as db:
-            return db.execute(
-                "select name, type, count(*) from series group by name, type order by name, type limit ?",
-                (most,),
-            ).fetchall()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one answer: read only, one snapshot. Raises StoreBusy."""
-        try:
-            uri = f"file:{quote(str(self.path))}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_DEADLINE_S, isolation_level=None)) as db:
-                db.execute("begin")
-                yield db
-        except sqlite3.Error as error:
-            raise StoreBusy(f"the database cannot be read ({error})") from error
-
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Set the connection up, make the schema in a new file. Raises StoreUnusable, sqlite3.Error."""
@@ -270,8 +236,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("pragma synchronous = full")
     connection.execute("begin immediate")
     version = connection.execute("pragma user_version").fetchone()[0]
-    if version == 0:
-        for statement in SCHEMA.split(";\n"):
+    if version in (0, 1):
+        for statement in (UPGRADE if version else SCHEMA).split(";\n"):
             connection.execute(statement)
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
@@ -300,6 +266,7 @@ def _take_back(db: sqlite3.Connection, row: int) -> None:
     host, points = db.execute("select host, points from batches where id = ?", (row,)).fetchone()
     db.execute("delete from readings where batch = ?", (row,))
     db.execute("delete from sketches where batch = ?", (row,))
+    db.execute("delete from said where batch = ?", (row,))
     db.execute("delete from batches where id = ?", (row,))
     db.execute("update hosts set batches = batches - 1, points = points - ? where host = ?", (points, host))
 
@@ -340,33 +307,40 @@ def _insert(db: sqlite3.Connection, batch: Arrival, received_at: float, ids: dic
         "insert into sketches (batch, series, sketch) values (?, ?, ?)",
         [(row, series_id(series), sketch) for series, sketch in batch.sketches],
     )
+    db.executemany(
+        "insert into said (batch, place, name, type, tags, count, value, fields) values (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (row, each.place, each.series.name, each.series.type, each.series.tags, each.count, each.value, each.fields)
+            for each in batch.said
+        ],
+    )
     db.execute(
         "insert into hosts values (?1, 1, ?2, ?3, ?3, ?4)"
         " on conflict (host) do update set batches = batches + 1,"
         " points = points + ?2, last_at = ?3, last_window_end = max(last_window_end, ?4)",
         (batch.host, batch.points, received_at, batch.window_end),
     )
-    _extend_runs(db, batch.host, batch.spool_id, batch.window_seq)
+    _extend_runs(db, batch)
 
 
-def _extend_runs(db: sqlite3.Connection, host: str, spool_id: str, seq: int) -> None:
+def _extend_runs(db: sqlite3.Connection, batch: Arrival) -> None:
     """Add one window to the ranges that arrived, joining what it touches."""
-    spool = (host, spool_id)
+    spool, seq = (batch.host, batch.spool_id), batch.window_seq
     before = db.execute(
-        "select first_seq, last_seq from runs where host = ? and spool_id = ? and first_seq <= ?"
+        "select first_seq, last_seq, first_start from runs where host = ? and spool_id = ? and first_seq <= ?"
         " order by first_seq desc limit 1",
         (*spool, seq),
     ).fetchone()
     if before is not None and seq <= before[1]:
         return
     after = db.execute(
-        "select first_seq, last_seq from runs where host = ? and spool_id = ? and first_seq = ?",
+        "select last_seq, last_end from runs where host = ? and spool_id = ? and first_seq = ?",
         (*spool, seq + 1),
     ).fetchone()
-    first, last = seq, seq
+    first, start, last, end = seq, batch.window_start, seq, batch.window_end
     if before is not None and before[1] == seq - 1:
-        first = before[0]
+        first, start = before[0], before[2]
     if after is not None:
-        last = after[1]
-        db.execute("delete from runs where host = ? and spool_id = ? and first_seq = ?", (*spool, after[0]))
-    db.execute("insert or replace into runs values (?, ?, ?, ?)", (*spool, first, last))
+        last, end = after
+        db.execute("delete from runs where host = ? and spool_id = ? and first_seq = ?", (*spool, seq + 1))
+    db.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?)", (*spool, first, last, start, end))

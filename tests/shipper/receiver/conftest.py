@@ -17,6 +17,7 @@ import pytest
 from shipper.receiver.app import Application
 from shipper.receiver.certificate import CertificateFiles, ensure
 from shipper.receiver.config import Listen
+from shipper.receiver.reader import StoreReader
 from shipper.receiver.serve import WebServer
 from shipper.receiver.store import Store
 from spool.batch import Batch, Point, Window, encode
@@ -112,6 +113,7 @@ def make_application(store: Store, **changes: Any) -> Application:
         "max_raw_bytes": 1_000_000,
         "version": "1.2.3",
         "clock": lambda: 1_764_000_100.0,
+        "zone": UTC,
         "monotonic": time.monotonic,
     }
     return Application(store, **(settings | changes))
@@ -121,6 +123,11 @@ def make_application(store: Store, **changes: Any) -> Application:
 def store(tmp_path: Path) -> Iterator[Store]:
     with opened(tmp_path / "receiver") as store:
         yield store
+
+
+@pytest.fixture
+def reader(store: Store) -> StoreReader:
+    return StoreReader(store.path, time.monotonic)
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""What tests of more than one package begin with."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.browser import Browser, Page
+
+# How long an example takes depends on what else runs: a test says what it promises, not how fast.
+settings.register_profile("holdfast", deadline=None)
+settings.load_profile("holdfast")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium, started when the first test asks for it."""
+    running = Browser(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in it with cookies of its own."""
+    with browser.page() as each:
+        yield each
