@@ -32,6 +32,7 @@ COMMANDS = {
     "dead": "spool.commands.dead:dead",
     "drain": "spool.commands.drain:drain",
     "prune": "spool.commands.prune:prune",
+    "web": "spool.commands.web:web",
     "export": "spool.commands.export:export",
     "import": "spool.commands.export:import_batches",
     "backup": "spool.commands.backup:backup",
@@ -39,6 +40,7 @@ COMMANDS = {
     "check": "spool.commands.check:check",
     "salvage": "spool.commands.salvage:salvage",
     "watchdog": "spool.commands.watchdog:watchdog",
+    "manual": "spool.commands.manual:manual",
 }
 """Name -> module:object. A module is imported when its command is used: `status` must start within 150 ms."""
 
@@ -74,7 +76,7 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """`python -m spool.cli`; the console script calls `cli` itself."""
     cli(prog_name="holdfast")
 
 

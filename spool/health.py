@@ -26,6 +26,9 @@ LATE_S, VERY_LATE_S = 300.0, 1800.0
 SILENT_S, VERY_SILENT_S = 30.0, 60.0
 """A commit or a beat may be so old until DEGRADED, until FAIL. Processes beat every 5 s."""
 
+DRAIN_S = 30.0
+"""How fast a backlog goes is said of so long: short enough to be true soon after a server has come back."""
+
 FAILING_S, NO_ACK_S = 30.0, 45.0
 """An unsent batch this old and an acknowledgement this old, while attempts fail: the destination is failing."""
 
@@ -54,13 +57,15 @@ class Health:
 class Beat:
     """A process's last heartbeat: at (Unix seconds), what it was doing, its process id.
 
-    `at_most_s` is how long that may take before the next beat; 0 for the usual pause.
+    `at_most_s` is how long that may take before the next beat; 0 for the usual pause. `started_at` is when the process
+    took its lock.
     """
 
     at: float
     phase: str
     pid: int
     at_most_s: float = 0.0
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Intake:
     """What came in. Sums are over the last hour; `recent_dropped` over RECENT_S; rates over the last minutes.
 
     `rejected_by` counts lines by the rule they broke; `dropped` are datagrams that the kernel threw away.
+    `windows_waiting` are those that were in memory at the collector's last beat, because the spool did not take them.
     """
 
     interval_s: int = 10
@@ -84,6 +90,7 @@ class Intake:
     dropped: int = 0
     recent_dropped: int = 0
     overflowed: int = 0
+    windows_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,8 @@ class Destination:
     `waiting_since` is when the oldest unsent batch began to wait: the end of its window, or the instant at which
     an operator made it unsent again. `first_unsent_window` and `last_unsent_window` are numbers of windows; in between
     some may have been delivered. `problem` says why the delivery file could not be read. `backlog_minutes` are
-    the unsent batches of the last hour, one number per minute, oldest first.
+    the unsent batches of the last hour, one number per minute, oldest first; `drained_per_s` are batches acknowledged
+    per second over the last DRAIN_S.
     """
 
     name: str
@@ -138,12 +146,17 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes: free for the spool's owner, the reserve, the spool's folder, and the most it may take."""
+    """Bytes: free for the spool's owner, the reserve, the spool's folder, and the most it may take.
+
+    `full_in_s`: about so long the spool could take in what it does now if nothing was delivered from now on, before
+    unsent batches had to go; None where nothing is known to come in.
+    """
 
     free_bytes: int = 0
     reserve_bytes: int = 0
     used_bytes: int = 0
     limit_bytes: int = 0
+    full_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

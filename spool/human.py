@@ -45,6 +45,14 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def amount(number: float) -> str:
+    """Any number, to four digits: 0.0032, 12.5, 1,250, 41,800, 3.1 M, 2.25 G."""
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if scale <= abs(number) < 1e16:
+            return f"{number / scale:,.4g} {unit}"
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e6 else f"{number:.4g}"
+
+
 def counted(number: int, one: str, many: str) -> str:
     """A count with its noun: "1 batch", "266,600 points"."""
     return f"{count(number)} {one if number == 1 else many}"
@@ -54,6 +62,13 @@ def clock(at: float, now: float, zone: tzinfo | None = None) -> str:
     """An instant as local time (or in `zone`): 09:12:20 within today, 2026-11-22 09:12:20 otherwise."""
     moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
     return f"{moment:%H:%M:%S}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def moment(at: float, now: float, zone: tzinfo | None = None) -> str:
+    """An instant as briefly as on the axis of a picture: 09:12, 09:12:20, on another day 22 Nov 09:12."""
+    when, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    brief = f"{when:%H:%M:%S}".removesuffix(":00")
+    return brief if when.date() == today.date() else f"{when.day} {when:%b} {brief}"
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:

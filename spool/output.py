@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import islice
 from typing import Any
 
 import click
@@ -34,15 +35,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How rows are printed: `name` is text, json, nl, csv, tsv or table; `style` is tabulate's name for a table."""
+    """How rows are printed: `name` is text, json, nl, csv, tsv or table; `style` is tabulate's name for a table.
+
+    `titles`: whether a line with the columns' names comes first; not in JSON, where each row has them.
+    """
 
     name: str = "text"
     style: str = "simple"
+    titles: bool = True
 
 
 def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options for its form of output; it receives `form`, a Form."""
 
+    @click.option("--no-headers", is_flag=True, help="Without the line that names the columns.")
     @click.option("--fmt", metavar="NAME", help="A table in one of tabulate's styles: github, grid, html ...")
     @click.option("--table", "-t", "chosen", flag_value="table", help="A table.")
     @click.option("--tsv", "chosen", flag_value="tsv", help="Tab-separated values.")
@@ -50,8 +56,8 @@ def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--nl", "chosen", flag_value="nl", help="JSON, one object per line.")
     @click.option("--json", "chosen", flag_value="json", help="A JSON array of objects with stable keys.")
     @wraps(command)
-    def with_form(*args: Any, chosen: str | None, fmt: str | None, **options: Any) -> Any:
-        form = Form("table", fmt) if fmt else Form(chosen or "text")
+    def with_form(*args: Any, chosen: str | None, fmt: str | None, no_headers: bool, **options: Any) -> Any:
+        form = Form("table" if fmt else chosen or "text", fmt or "simple", titles=not no_headers)
         return command(*args, form=form, **options)
 
     return with_form
@@ -82,12 +88,13 @@ def _pieces(rows: Iterator[Row], form: Form, columns: Sequence[Column]) -> Itera
         for row in rows:
             yield as_json(row) + "\n"
     elif form.name in ("csv", "tsv"):
-        yield from _separated(rows, "," if form.name == "csv" else "\t")
+        yield from _separated(rows, "," if form.name == "csv" else "\t", form.titles)
     elif form.name == "table":
-        yield from _tabulated(list(rows), form.style)
+        yield from _tabulated(list(rows), form)
     else:
         held = list(rows)
-        for line in aligned(held, columns or [_raw(name) for name in (held[0] if held else {})]):
+        lines = aligned(held, columns or [_raw(name) for name in (held[0] if held else {})])
+        for line in islice(lines, 0 if form.titles else 1, None):
             yield line + "\n"
 
 
@@ -139,11 +146,11 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _separated(rows: Iterator[Row], delimiter: str) -> Iterator[str]:
+def _separated(rows: Iterator[Row], delimiter: str, titles: bool) -> Iterator[str]:
     line = io.StringIO()
     out = csv.writer(line, delimiter=delimiter, lineterminator="\n")
     for number, row in enumerate(rows):
-        if number == 0:
+        if number == 0 and titles:
             out.writerow(row)
         out.writerow([text_of(each) for each in row.values()])
         yield line.getvalue()
@@ -151,15 +158,16 @@ def _separated(rows: Iterator[Row], delimiter: str) -> Iterator[str]:
         line.truncate()
 
 
-def _tabulated(rows: Sequence[Row], style: str) -> Iterator[str]:
+def _tabulated(rows: Sequence[Row], form: Form) -> Iterator[str]:
     # Imported here: 40 ms that only a table needs.
     from tabulate import tabulate, tabulate_formats  # noqa: PLC0415
 
-    if style not in tabulate_formats:
-        raise click.UsageError(f"--fmt {style}: allowed is one of {', '.join(tabulate_formats)}")
+    if form.style not in tabulate_formats:
+        raise click.UsageError(f"--fmt {form.style}: allowed is one of {', '.join(tabulate_formats)}")
     if rows:
         cells = [[printable(text_of(each)) for each in row.values()] for row in rows]
         numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in rows[0]]
         sides = ["right" if each else "left" for each in numeric]
         # Left to itself, tabulate shows 1764000000.0 as 1.764e+09.
-        yield tabulate(cells, headers=list(rows[0]), tablefmt=style, disable_numparse=True, colalign=sides) + "\n"
+        titles = list(rows[0]) if form.titles else []
+        yield tabulate(cells, titles, tablefmt=form.style, disable_numparse=True, colalign=sides) + "\n"

@@ -18,8 +18,9 @@ from typing import Any
 
 from spool.batch_sql import batch_json
 from spool.connection import FILE, attach, open_reader, translated
-from spool.delivery import file_name
+from spool.delivery import DeliveryReader, destinations_on_disk, file_name
 from spool.errors import HoldfastError
+from spool.reader import SpoolReader
 from spool.schema import DELIVERY_STEPS, SPOOL_STEPS, check
 
 VIEWS = ("attempts", "states", "minutes", "condition", "changes")
@@ -70,7 +71,7 @@ def ask(directory: Path, destinations: Sequence[str], sql: str, parameters: Mapp
     try:
         check(connection, path, SPOOL_STEPS)
         connection.create_function("batch_json", 1, batch_json, deterministic=True)
-        _join(connection, path, directory, destinations)
+        join(connection, directory, destinations)
         # Used once before the authorizer is there: setting these functions up looks like creating a table to it.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')").close()
         connection.set_authorizer(_read_only)
@@ -79,7 +80,26 @@ def ask(directory: Path, destinations: Sequence[str], sql: str, parameters: Mapp
         connection.close()
 
 
-def _join(connection: sqlite3.Connection, path: Path, directory: Path, destinations: Sequence[str]) -> None:
+def joinable(directory: Path) -> list[str]:
+    """The destinations whose delivery files can be read and belong to the spool in `directory`."""
+    found = []
+    with SpoolReader(directory) as spool:
+        for name in destinations_on_disk(directory)[:MOST_DESTINATIONS]:
+            try:
+                with DeliveryReader(directory, name) as delivery:
+                    if delivery.spool_id() in (None, spool.spool_id):
+                        found.append(name)
+            except HoldfastError:  # damaged, or from a newer Holdfast: its shipper will say so
+                continue
+    return found
+
+
+def join(connection: sqlite3.Connection, directory: Path, destinations: Sequence[str]) -> None:
+    """Let a connection to spool.db see the delivery files of `destinations`, read-only, as the views VIEWS.
+
+    The connection must understand `file:` addresses. Raises what SQLite says of the files, as our errors.
+    """
+    path = directory / FILE
     for number, name in enumerate(destinations):
         attach(connection, directory / file_name(name), f"delivery_{number}")
     with translated(path):

@@ -4,7 +4,8 @@ Each method reads a bounded page into memory and ends its statement before it re
 stopped, paged or slow cannot pin the WAL.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,9 @@ class Backlog:
     last_window: int | None
 
 
-_UNSENT = (
-    "b.id > (SELECT CAST(value AS INTEGER) FROM delivery.meta WHERE name = 'settled_through')"
-    " AND NOT EXISTS (SELECT 1 FROM delivery.states s WHERE s.batch = b.id)"
-)
+_SETTLED_THROUGH = "(SELECT CAST(value AS INTEGER) FROM delivery.meta WHERE name = 'settled_through')"
+_NO_STATE = "NOT EXISTS (SELECT 1 FROM delivery.states s WHERE s.batch = b.id)"
+_UNSENT = f"b.id > {_SETTLED_THROUGH} AND {_NO_STATE}"
 
 _HEADER = (
     "id, key, window_start, window_end, window_seq, committed_at, points, series, raw_bytes,"
@@ -153,14 +153,29 @@ class SpoolReader:
 
     def batch(self, batch_id: int) -> Batch:
         """One batch with its payload, not yet verified. Raises UnknownBatch."""
+        for found in self.batches([batch_id]):
+            return found
+        raise self._unknown(batch_id)
+
+    def batches(self, ids: Sequence[int]) -> list[Batch]:
+        """Those of the batches `ids` that are held, with their payloads, not yet verified; lowest id first.
+
+        All are in memory at once: the caller knows their sizes.
+        """
         rows = self._rows(
             "SELECT id, key, window_start, window_end, window_seq, committed_at, points, series, raw_bytes, payload,"
-            " sha256 FROM batches WHERE id = ?",
-            (batch_id,),
+            " sha256 FROM batches WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(list(ids)),),
         )
-        if not rows:
-            raise self._unknown(batch_id)
-        return Batch(*rows[0])
+        return [Batch(*row) for row in rows]
+
+    def batches_newest(self, since: float, until: float) -> Iterator[Batch]:
+        """The batches whose window ends in [since, until], newest window first, each read when its turn comes."""
+        page = self.headers_newest(since, until)
+        while page:
+            for header in page:
+                yield from self.batches([header.id])  # none if it was evicted since the page was read
+            page = self.headers_newest(since, until, before=page[-1])
 
     def holds(self, key: str) -> bool:
         """Whether a batch with this key is held."""
@@ -233,10 +248,13 @@ class SpoolReader:
     def unsent_newest(self, windows: int = 1) -> list[Header]:
         """Those batches of the newest `windows` windows that are unsent, oldest id first; usually one or none."""
         rows = self._rows(
-            f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} AND window_seq >"
+            f"SELECT {_HEADER} FROM batches b WHERE {_NO_STATE} AND window_seq >"
             " (SELECT window_seq FROM batches ORDER BY id DESC LIMIT 1) - ?"
-            " AND id > (SELECT max(id) - 1000 FROM batches) ORDER BY id",
-            (windows,),
+            # One bound, the higher of the two: SQLite begins its search at one only, which may be a backlog away.
+            f" AND b.id > max({_SETTLED_THROUGH},"
+            " (SELECT min(first_batch) - 1 FROM (SELECT first_batch FROM windows ORDER BY seq DESC LIMIT ?)))"
+            " ORDER BY id",
+            (windows, windows),
         )
         return [Header(*row) for row in rows]
 

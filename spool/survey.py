@@ -9,18 +9,21 @@ it is a fact about its destination, and everything held counts as unsent there.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spool.config import SpoolConfig
 from spool.delivery import DeliveryReader, destinations_on_disk, file_name
 from spool.errors import HoldfastError
-from spool.health import RECENT_S, Beat, Destination, Disk, Facts, Intake, Losses
+from spool.health import DRAIN_S, RECENT_S, Beat, Destination, Disk, Facts, Intake, Losses
 from spool.heartbeat import heartbeats
 from spool.reader import SpoolReader
 
 HOUR_S, WEEK_S = 3600.0, 604_800.0
+
+BESIDE_BYTES = 1000
+"""What a batch takes on the disk beside its payload, about: indexes, its window, an attempt, a state."""
 
 
 def survey(directory: Path, destinations: Sequence[str], limits: SpoolConfig, interval_s: int, now: float) -> Facts:
@@ -30,19 +33,21 @@ def survey(directory: Path, destinations: Sequence[str], limits: SpoolConfig, in
     SpoolUnusable, SpoolDamaged or SpoolBusy if spool.db cannot be read.
     """
     unconfigured = [each for each in destinations_on_disk(directory) if each not in destinations]
+    beats = heartbeats(directory)
     with SpoolReader(directory) as reader:
+        found = [
+            _destination(reader, directory, name, name in destinations, now) for name in (*destinations, *unconfigured)
+        ]
+        unsent_bytes = max((each.unsent_bytes for each in found if each.configured), default=0)
         return Facts(
             at=now,
             directory=str(directory.absolute()),
             spool_id=reader.spool_id,
-            intake=_intake(reader, directory, interval_s, now),
-            beats=_beats(directory),
-            destinations=tuple(
-                _destination(reader, directory, name, name in destinations, now)
-                for name in (*destinations, *unconfigured)
-            ),
+            intake=_intake(reader, directory, beats, interval_s, now),
+            beats=_beats(directory, beats),
+            destinations=tuple(found),
             losses=_losses(reader, now),
-            disk=_disk(directory, limits),
+            disk=_disk(directory, limits, unsent_bytes, _grows_bytes_per_s(reader)),
         )
 
 
@@ -58,40 +63,54 @@ def folder_bytes(directory: Path) -> int:
     return total
 
 
-def _beats(directory: Path) -> dict[str, Beat]:
+def _beats(directory: Path, beats: Mapping[str, Mapping[str, Any]]) -> dict[str, Beat]:
     return {
         who: Beat(
             at=float(beat["at"]),
             phase=str(beat.get("phase", "?")),
             pid=int(beat.get("pid", 0)),
             at_most_s=float(beat.get("at_most_s", 0)),
+            started_at=_started_at(directory, who),
         )
-        for who, beat in heartbeats(directory).items()
+        for who, beat in beats.items()
         if isinstance(beat.get("at"), int | float)
     }
 
 
-def _intake(reader: SpoolReader, directory: Path, interval_s: int, now: float) -> Intake:
+def _started_at(directory: Path, who: str) -> float | None:
+    """When the process `who` was started: it writes its lock file then, and only then."""
+    try:
+        return (directory / f"{who}.lock").stat().st_mtime
+    except OSError:
+        return None
+
+
+def _intake(
+    reader: SpoolReader, directory: Path, beats: Mapping[str, Mapping[str, Any]], interval_s: int, now: float
+) -> Intake:
     hour, recent = reader.intake(now - HOUR_S), reader.intake(now - RECENT_S)
     newest = reader.windows(limit=6)
     covered_s = sum(each["window_end"] - each["window_start"] for each in newest)
     batches = sum(each["last_batch"] - each["first_batch"] + 1 for each in newest)
-    try:
-        # The collector writes its lock file once, when it starts.
-        started_at = (directory / "collector.lock").stat().st_mtime
-    except OSError:
-        started_at = None
     return Intake(
         interval_s=interval_s,
-        started_at=started_at,
+        started_at=_started_at(directory, "collector"),
         last_commit_at=newest[0]["committed_at"] if newest else None,
         series=newest[0]["series"] if newest else 0,
         lines_per_s=round(sum(each["lines"] for each in newest) / covered_s, 3) if covered_s > 0 else 0.0,
         batches_per_s=round(batches / covered_s, 3) if covered_s > 0 else 0.0,
         recent_dropped=recent["dropped"],
+        windows_waiting=int(beats.get("collector", {}).get("windows_waiting", 0)),
         **{name: hour[name] for name in ("windows", "lines", "accepted", "rejected", "dropped", "overflowed")},
         rejected_by=hour["rejected_by"],
     )
+
+
+def _grows_bytes_per_s(reader: SpoolReader) -> float:
+    """What the newest batches brought, spread over the time that they cover."""
+    newest = reader.headers_before(None, 60)
+    covered_s = newest[0].window_end - newest[-1].window_start if newest else 0.0
+    return sum(each.payload_bytes + BESIDE_BYTES for each in newest) / covered_s if covered_s > 0 else 0.0
 
 
 def _losses(reader: SpoolReader, now: float) -> Losses:
@@ -107,13 +126,17 @@ def _losses(reader: SpoolReader, now: float) -> Losses:
     )
 
 
-def _disk(directory: Path, limits: SpoolConfig) -> Disk:
+def _disk(directory: Path, limits: SpoolConfig, unsent_bytes: int, grows_bytes_per_s: float) -> Disk:
     space = os.statvfs(directory)
+    free_bytes, used_bytes = space.f_bavail * space.f_frsize, folder_bytes(directory)
+    # What is settled goes before what is unsent, so its room is room.
+    room_bytes = min(limits.max_bytes, used_bytes + free_bytes - limits.disk_reserve_bytes) - unsent_bytes
     return Disk(
-        free_bytes=space.f_bavail * space.f_frsize,
+        free_bytes=free_bytes,
         reserve_bytes=limits.disk_reserve_bytes,
-        used_bytes=folder_bytes(directory),
+        used_bytes=used_bytes,
         limit_bytes=limits.max_bytes,
+        full_in_s=round(max(0, room_bytes) / grows_bytes_per_s) if grows_bytes_per_s else None,
     )
 
 
@@ -163,7 +186,7 @@ def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: 
         first_unsent_window=backlog.first_window,
         last_unsent_window=backlog.last_window,
         waiting_since=waiting_since,
-        drained_per_s=_drained_per_s([each for each in minutes if each["minute"] >= now - RECENT_S]),
+        drained_per_s=round(delivery.counts(now - DRAIN_S).get("acknowledged", 0) / DRAIN_S, 3),
         acknowledged=counts.get("acknowledged", 0),
         dead=counts.get("dead", 0),
         expired=counts.get("expired", 0),
@@ -179,9 +202,3 @@ def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: 
         clock_offset_s=condition.clock_offset_s,
         backlog_minutes=tuple(each["unsent_batches"] for each in minutes),
     )
-
-
-def _drained_per_s(minutes: Sequence[dict[str, Any]]) -> float:
-    if not minutes:
-        return 0.0
-    return float(round(sum(each["acknowledged"] for each in minutes) / (60 * len(minutes)), 3))

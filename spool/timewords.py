@@ -13,9 +13,17 @@ Pure: now and the zone are arguments. Not promised: names of months or weekdays.
 import re
 from datetime import date, datetime, time, timedelta, tzinfo
 
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_UNIT = r"(?:s|sec|secs|seconds?|m|min|mins|minutes?|h|hr|hrs|hours?|d|days?|w|weeks?)"
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNIT_S = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800.0),
+    **dict.fromkeys(("month", "months"), 30.44 * 86_400),  # as systemd.time(7) has them
+    **dict.fromkeys(("y", "year", "years"), 365.25 * 86_400),
+}
+_UNIT = f"(?:{'|'.join(sorted(_UNIT_S, key=len, reverse=True))})"
+_PIECE = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})")
 _LENGTH = re.compile(rf"(?P<sign>[+-]?)\s*(?P<pieces>(?:\d+(?:\.\d+)?\s*{_UNIT}\s*)+?)\s*(?P<ago>ago)?")
 _DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 

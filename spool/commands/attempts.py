@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from spool.commands.completing import batches, completing
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
 from spool.commands.options import time_range
 from spool.commands.place import Place, known
+from spool.commands.watching import watchable
 from spool.human import clock, size
 from spool.output import Column, Form, Row, print_rows, row_options
 
@@ -20,13 +22,21 @@ PHASES = ("dns", "connect", "tls", "write", "wait", "read", "close", "total")
 @click.command()
 @click.option("--summary", is_flag=True, help="Count, p50, p99 and max of each phase, by outcome.")
 @click.option("--plot", is_flag=True, help="A plot: how long attempts took over time, and in which phases.")
-@click.option("--batch", "batch_id", type=click.IntRange(min=1), metavar="ID", help="Only attempts that carried it.")
+@click.option(
+    "--batch",
+    "batch_id",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    shell_complete=completing(batches),
+    help="Only attempts that carried it.",
+)
 @click.option("--outcome", help="Only attempts that ended so: acknowledged, retry, park, split, dead.")
 @destination_option("Only attempts at this destination.")
 @time_range("attempts begun")
 @limit_option(20, "attempts shown; --summary and --plot take all")
 @row_options
 @click.pass_obj
+@watchable
 def attempts(
     place: Place,
     *,
@@ -42,9 +52,11 @@ def attempts(
 ) -> None:
     """Show upload attempts, newest first, with the milliseconds of each phase.
 
-    A phase that was not reached has no time. Keys: destination, then the columns of the table `attempts`; with
-    --summary: destination, outcome, phase, count, p50_ms, p99_ms, max_ms; with --plot: start, end (Unix seconds),
-    count, failed, p50_ms, max_ms, and the milliseconds of each phase together.
+    A phase that was not reached has no time. Keys: destination, id, started_at, lane, first_batch, last_batch,
+    batches, ids ("8841-8850,8852"), points, body_bytes, outcome, phase, status, error, dns_ms, connect_ms, tls_ms,
+    write_ms, wait_ms, read_ms, close_ms, total_ms, overshoot_ms, sent_bytes, received_bytes, address; with --summary:
+    destination, outcome, phase, count, p50_ms, p99_ms, max_ms; with --plot: start, end (Unix seconds), count, failed,
+    p50_ms, max_ms, and the milliseconds of each phase together, from dns_ms to close_ms.
     """
     now = place.clock()
     many = MANY if summary or plot or until is not None or outcome else limit
@@ -56,6 +68,8 @@ def attempts(
             if (until is None or row["started_at"] <= until) and outcome in (None, row["outcome"])
         ]
     rows.sort(key=lambda row: row["started_at"], reverse=True)
+    if not rows and form.name == "text":
+        click.echo("holdfast: no attempts are recorded for that time", err=True)
     if summary:
         print_rows(summarise(rows), form, SUMMARY_COLUMNS)
     elif plot:

@@ -24,7 +24,7 @@ def backup(place: Place, *, folder: Path, as_object: bool) -> None:
     No commit waits for it. The copy has an identity of its own, so that it can be put to work beside the original or
     instead of it: name it as [spool] dir. To look into it, `HOLDFAST_SPOOL_DIR=FOLDER holdfast list`.
     """
-    with Progress(place, 0, "pages") as progress:
+    with Progress(place, 0, "pages", as_object) as progress:
 
         def tell(done: int, of: int) -> None:
             progress.of(of)

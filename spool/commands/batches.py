@@ -12,11 +12,13 @@ import click
 
 from spool.batch import Batch, State, decode
 from spool.commands.attempts import attempt_columns
+from spool.commands.completing import batches, completing
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
 from spool.commands.options import time_range
 from spool.commands.place import Place, known
 from spool.commands.points import point_columns
+from spool.commands.watching import watchable
 from spool.delivery import DeliveryReader, within
 from spool.errors import PayloadError
 from spool.human import ago, clock, count, counted, size, span
@@ -34,6 +36,7 @@ Deliveries = Mapping[str, DeliveryReader | None]
 @limit_option(20, "batches")
 @row_options
 @click.pass_obj
+@watchable
 def list_batches(
     place: Place,
     *,
@@ -53,7 +56,8 @@ def list_batches(
         wanted = State(state) if state else None
         rows = list(islice(_held(spool, deliveries, wanted, since, until), limit))
         _add_attempts(rows, deliveries)
-    print_rows(rows, form, _columns(place.clock(), len(deliveries)))
+    if not print_rows(rows, form, _columns(place.clock(), len(deliveries))) and form.name == "text":
+        click.echo("holdfast: no such batches", err=True)
 
 
 def _held(
@@ -114,7 +118,7 @@ def _columns(now: float, destinations: int) -> list[Column]:
 
 
 @click.command()
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=completing(batches))
 @click.option("--points", "with_points", is_flag=True, help="Also the points in it.")
 @click.option("--raw", is_flag=True, help="Only the payload's JSON, as a destination gets it.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object with stable keys; instants are Unix seconds.")
@@ -122,8 +126,9 @@ def _columns(now: float, destinations: int) -> list[Column]:
 def show(place: Place, *, batch_id: int, with_points: bool, raw: bool, as_object: bool) -> None:
     """Show one batch: where it stands at each destination, and every attempt that carried it.
 
-    Keys of --json: those of a batch as in `list`, sha256, damage, states, attempts, and rows with --points. Ends with 2
-    if the spool holds no such batch or if its payload is damaged.
+    Keys of --json: id, key, window_start, window_end, window_seq, committed_at, points, series, raw_bytes,
+    payload_bytes, sha256, damage; states by destination (state, at, attempt, reason); attempts as `attempts` has them;
+    rows as `points` has them, with --points. Ends with 2 if the spool holds no such batch or if its payload is damaged.
     """
     with place.opened() as (spool, deliveries):
         batch = spool.batch(batch_id)
@@ -152,7 +157,9 @@ def show(place: Place, *, batch_id: int, with_points: bool, raw: bool, as_object
 
 
 def _state(row: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return row or {"state": str(State.UNSENT), "at": None, "attempt": None, "reason": None}
+    if row is None:
+        return {"state": str(State.UNSENT), "at": None, "attempt": None, "reason": None}
+    return {name: value for name, value in row.items() if name != "batch"}
 
 
 def _damage(batch: Batch) -> str | None:

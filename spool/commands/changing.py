@@ -1,14 +1,17 @@
 """What the changing commands have in common: `--apply`, how far they are, and what is left when they are interrupted.
 
-    [################--------------]  391/720   54%  eta 1m07s         on a terminal
-    391 of 720 batches, 54 %, eta 1m07s                                elsewhere, every 10 s
+    batches  [###################-----------------]  391/720  00:01:07            on a terminal: so much is left to do
+    391 of 720 batches, 54 %, eta 1m07s                                           elsewhere, every 10 s
+    {"progress": "batches", "done": 391, "total": 720, "eta_s": 67.0}             the same with --json
+
+All of it goes to stderr: what is asked for goes to stdout.
 
 A command that is interrupted (Ctrl-C) says how much it had done; each piece of its work is a transaction of its own,
 so what is done is done and the rest is as it was. Giving it again goes on.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -19,8 +22,10 @@ from spool.commands.place import Place
 from spool.delivery import Delivery
 from spool.errand import Done, Errand, carry_out
 from spool.errors import HoldfastError
-from spool.human import count, span
+from spool.human import count, counted, span
+from spool.output import as_json
 from spool.reader import SpoolReader
+from spool.replay import CHUNK, chunks
 
 TALK_S = 10.0
 """Away from a terminal a command says how far it is this often."""
@@ -44,12 +49,17 @@ class ErrandFailed(HoldfastError):
 
 
 class Progress:
-    """How far a command is, on stderr. Use it as a context, and call it with the number done so far."""
+    """How far a command is, on stderr. Use it as a context, and call it with the number done so far.
 
-    def __init__(self, place: Place, total: int, what: str = "batches") -> None:
-        self._place, self._what = place, what
+    `as_object`: the command was given --json. `bar`: whether a bar may be drawn on a terminal.
+    """
+
+    def __init__(
+        self, place: Place, total: int, what: str = "batches", as_object: bool = False, bar: bool = True
+    ) -> None:
+        self._place, self._what, self._as_object = place, what, as_object
         self.total, self.done = total, 0
-        self._on_terminal = sys.stderr.isatty()
+        self._on_terminal = bar and sys.stderr.isatty()
         self._begun_at = self._told_at = place.clock()
         self._bar = click.progressbar(
             length=total, label=what, show_pos=True, file=sys.stderr, hidden=not self._on_terminal
@@ -73,11 +83,13 @@ class Progress:
             click.echo(self._line(now), err=True)
 
     def _line(self, now: float) -> str:
-        line = f"{count(self.done)} of {count(self.total)} {self._what}"
+        left_s = None
         if self.done and self.total:
             left_s = (now - self._begun_at) * (self.total - self.done) / self.done
-            line += f", {100 * self.done // self.total} %, eta {span(left_s)}"
-        return line
+        if self._as_object:
+            return as_json({"progress": self._what, "done": self.done, "total": self.total, "eta_s": left_s})
+        line = f"{count(self.done)} of {count(self.total)} {self._what}"
+        return line if left_s is None else f"{line}, {100 * self.done // self.total} %, eta {span(left_s)}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,6 +111,35 @@ def writable(place: Place, name: str, spool_id: str) -> Iterator[Delivery]:
         yield delivery
     finally:
         delivery.close()
+
+
+def change_each(
+    place: Place,
+    chosen: Mapping[str, Sequence[int]],
+    change: Callable[[Delivery, Sequence[int]], int],
+    as_object: bool,
+) -> None:
+    """Give the batches `chosen` by destination to `change`, some hundred at a time, each time one transaction."""
+    with SpoolReader(place.directory) as spool:
+        spool_id = spool.spool_id
+    with Progress(place, sum(map(len, chosen.values())), as_object=as_object) as progress:
+        for name, ids in chosen.items():
+            if ids:
+                with writable(place, name, spool_id) as delivery:
+                    for chunk in chunks(ids, CHUNK):
+                        change(delivery, chunk)
+                        progress(progress.done + len(chunk))
+
+
+def tell_each(what: str, chosen: Mapping[str, Sequence[int]], did_it: bool, as_object: bool) -> None:
+    """Say of how many batches at each destination `what` was done or would be: "main: 2 batches held"."""
+    if as_object:
+        click.echo(as_json({"applied": did_it, "batches": {name: len(ids) for name, ids in chosen.items()}}))
+        return
+    for name, ids in chosen.items():
+        click.echo(f"{name}: {counted(len(ids), 'batch', 'batches')} {what}")
+    if not did_it:
+        click.echo(NOT_DONE)
 
 
 def have_done(place: Place, errand: Errand, data: bytes, told: Callable[[Done], None]) -> Done:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -15,8 +16,8 @@ from spool.commands.changing import Progress
 from spool.commands.place import Place
 from spool.connection import FILE
 from spool.delivery import DeliveryReader, destinations_on_disk, file_name
-from spool.errors import HoldfastError, PayloadError, UnknownBatch
-from spool.health import State, judge
+from spool.errors import HoldfastError, PayloadError, SpoolDamaged, SpoolMissing, UnknownBatch
+from spool.health import LATE_S, VERY_LATE_S, State, judge
 from spool.human import count, counted, size
 from spool.output import as_json, printable
 from spool.reader import SpoolReader
@@ -43,32 +44,69 @@ class Finding:
 
 @click.command()
 @click.option("--full", is_flag=True, help="Look at every page and compare every payload with its hash.")
-@click.option("--nagios", is_flag=True, help="One line for Nagios and its kin; ends with 0, 1, 2 or 3.")
-@click.option("--json", "as_object", is_flag=True, help="One JSON object: exit_code, findings.")
+@click.option("--nagios", is_flag=True, help="One line for Nagios, with numbers to draw; ends with 0, 1, 2 or 3.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object: exit_code, findings with what, grade, seen.")
 @click.pass_context
 def check(context: click.Context, full: bool, nagios: bool, as_object: bool) -> None:
     """Check the spool: its files, payloads, rights, accounts, disk, and health.
 
     Changes nothing, and does not disturb a running collector. Exit code 0 if all is well, 1 if something needs
-    attention, 2 if something is damaged or does not add up; with --nagios also 3: nothing is known yet.
+    attention, 2 if something is damaged or does not add up; with --nagios also 3: nothing is known, or nothing can be.
     """
     place = context.ensure_object(Place)
-    found = [*_files(place, full), *_payloads(place, full), *_rights(place), *_accounts(place), *_health(place)]
+    try:
+        found = _found(place, full)
+    except HoldfastError as error:
+        if nagios:
+            _tell_nagios(context, 2 if isinstance(error, SpoolMissing) else 3, str(error))
+        raise
     worst = max(each.grade for each in found)
     if nagios:
         unknown = worst == 1 and {each.seen for each in found if each.grade} == {str(State.UNKNOWN)}
-        code = 3 if unknown else worst
-        what = (
-            "; ".join(f"{each.what}: {each.seen}" for each in found if each.grade == worst and worst) or "all is well"
-        )
-        click.echo(f"HOLDFAST {_NAGIOS[code]} - {printable(what).replace('|', '/')}")
-        context.exit(code)
+        seen = [f"{each.what}: {each.seen}" for each in found if each.grade == worst and worst]
+        _tell_nagios(context, 3 if unknown else worst, "; ".join(seen) or "all is well", _numbers(place))
     if as_object:
         click.echo(as_json({"exit_code": worst, "findings": [asdict(each) for each in found]}, indent=2))
     else:
+        width = max(len(each.what) for each in found)
         for each in found:
-            click.echo(f"{_WORDS[each.grade]:<9}  {each.what:<14} {printable(each.seen)}")
+            click.echo(f"{_WORDS[each.grade]:<9}  {each.what:<{width}}  {printable(each.seen)}")
     context.exit(worst)
+
+
+def _tell_nagios(context: click.Context, code: int, seen: str, numbers: str = "") -> NoReturn:
+    """The one line: words, a bar, numbers. A bar or a line break among the words would end them."""
+    line = "; ".join(seen.splitlines()).replace("|", "/")
+    click.echo(f"HOLDFAST {_NAGIOS[code]} - {printable(line)}" + (f" | {numbers}" if numbers else ""))
+    context.exit(code)
+
+
+def _numbers(place: Place) -> str:
+    """What a monitor draws: 'label'=value[unit][;warning;critical], see the Monitoring Plugins' guidelines."""
+    try:
+        facts = survey(place.directory, place.config.destinations(), place.limits, place.interval_s, place.clock())
+    except HoldfastError:
+        return ""
+    told = [
+        f"lines_1h={facts.intake.lines}",
+        f"rejected_1h={facts.intake.rejected}",
+        f"drops_1h={facts.intake.dropped}",
+    ]
+    for each in facts.destinations:
+        waits_s = facts.at - each.waiting_since if each.waiting_since is not None else 0.0
+        told.append(f"{each.name}_unsent={each.unsent_batches}")
+        told.append(f"{each.name}_oldest={max(0.0, waits_s):.0f}s;{LATE_S:.0f};{VERY_LATE_S:.0f}")
+    told += [f"lost_7d={facts.losses.week_points}", f"spool={facts.disk.used_bytes}B", f"free={facts.disk.free_bytes}B"]
+    return " ".join(told)
+
+
+def _found(place: Place, full: bool) -> list[Finding]:
+    """Everything. Raises if there is no spool to look at, or none that this user may look at."""
+    try:
+        SpoolReader(place.directory).close()
+    except SpoolDamaged:
+        pass  # that is for the findings to say
+    return [*_files(place, full), *_payloads(place, full), *_rights(place), *_accounts(place), *_health(place)]
 
 
 def _files(place: Place, full: bool) -> Iterator[Finding]:

@@ -1,28 +1,31 @@
 """`holdfast dead`: batches that a destination will never take, and what an operator decides about them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from spool.batch import State
 from spool.commands.batches import show as show_batch
-from spool.commands.changing import NOT_DONE, Progress, apply_option, json_option, writable
+from spool.commands.changing import apply_option, change_each, json_option, tell_each
+from spool.commands.completing import batches_in, completing
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
 from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
 from spool.errors import HoldfastError, UnknownBatch
-from spool.human import clock, count, counted
-from spool.output import Column, Form, as_json, print_rows, row_options
+from spool.human import clock, count
+from spool.output import Column, Form, print_rows, row_options
 from spool.reader import SpoolReader
-from spool.replay import CHUNK, chunks
 from spool.shell import Program
 
 MOST = 1_000_000
+DEAD = completing(batches_in(State.DEAD))
 
-batch_ids_argument = click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+batch_ids_argument = click.argument(
+    "batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1), shell_complete=DEAD
+)
 everything_option = click.option("--all", "everything", is_flag=True, help="All that are dead.")
 
 
@@ -85,7 +88,7 @@ def _columns(now: float) -> list[Column]:
 
 
 @dead.command("show")
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=DEAD)
 @click.option("--points", "with_points", is_flag=True, help="Also the points in it.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object, as `holdfast show --json` prints it.")
 @click.pass_context
@@ -121,12 +124,14 @@ def requeue(
 ) -> None:
     """Make dead batches unsent, after what was wrong with them at the server has been put right."""
 
-    def again(delivery: Delivery, ids: list[int], at: float, who: str) -> int:
-        return delivery.make_unsent(ids, at, who, "dead requeue", [State.DEAD])
-
     chosen = _chosen(place, batch_ids, everything, destination)
-    _change(place, chosen, again, do_it)
-    _tell("will be sent again" if do_it else "would be sent again", chosen, do_it, as_object)
+    if do_it:
+
+        def again(delivery: Delivery, ids: Sequence[int]) -> int:
+            return delivery.make_unsent(ids, place.clock(), user(), "dead requeue", [State.DEAD])
+
+        change_each(place, chosen, again, as_object)
+    tell_each("will be sent again" if do_it else "would be sent again", chosen, do_it, as_object)
 
 
 @dead.command()
@@ -151,12 +156,10 @@ def drop(
     `holdfast replay` can still send them.
     """
 
-    def give_up(delivery: Delivery, ids: list[int], at: float, who: str) -> int:
-        return delivery.give_up(ids, at, who)
-
     chosen = _chosen(place, batch_ids, everything, destination)
-    _change(place, chosen, give_up, do_it)
-    _tell("dropped" if do_it else "would be dropped", chosen, do_it, as_object)
+    if do_it:
+        change_each(place, chosen, lambda delivery, ids: delivery.give_up(ids, place.clock(), user()), as_object)
+    tell_each("dropped" if do_it else "would be dropped", chosen, do_it, as_object)
 
 
 def _chosen(
@@ -177,26 +180,3 @@ def _chosen(
     if others:
         raise NotDead(f"not dead: {', '.join(map(str, sorted(others)))}. `holdfast dead list` shows what is.")
     return chosen
-
-
-def _change(place: Place, chosen: Mapping[str, list[int]], change: Any, do_it: bool) -> None:
-    if not do_it:
-        return
-    with SpoolReader(place.directory) as spool:
-        spool_id = spool.spool_id
-    for name, ids in chosen.items():
-        if ids:
-            with writable(place, name, spool_id) as delivery, Progress(place, len(ids)) as progress:
-                for chunk in chunks(ids, CHUNK):
-                    change(delivery, chunk, place.clock(), user())
-                    progress(progress.done + len(chunk))
-
-
-def _tell(what: str, chosen: Mapping[str, list[int]], did_it: bool, as_object: bool) -> None:
-    if as_object:
-        click.echo(as_json({"applied": did_it, "batches": {name: len(ids) for name, ids in chosen.items()}}))
-        return
-    for name, ids in chosen.items():
-        click.echo(f"{name}: {counted(len(ids), 'batch', 'batches')} {what}")
-    if not did_it:
-        click.echo(NOT_DONE)

@@ -60,7 +60,7 @@ def drain(context: click.Context, *, deadline: float, destination: str | None, a
         click.echo("holdfast: the collector runs; what it collects from now on is not waited for", err=True)
     left = _left(place, names, newest)
     total = sum(each.unsent for each in left)
-    with Progress(place, total) as progress:
+    with Progress(place, total, as_object=as_object) as progress:
         # Held batches wait for an operator, and not in vain for a deadline.
         while any(each.unsent for each in left) and place.clock() < give_up_at:
             place.wait(POLL_S)

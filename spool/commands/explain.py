@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from spool.commands.changing import json_option
+from spool.commands.completing import batches, completing
 from spool.commands.place import Place
 from spool.delivery import DeliveryReader, within
 from spool.errors import UnknownBatch
@@ -21,8 +22,11 @@ MOST = 10_000
 
 
 @click.command()
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1))
-@json_option("batch, destinations with destination, state, history, why, next; or batch null and losses")
+@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=completing(batches))
+@json_option(
+    "batch as in `list`, destinations with destination, state, history, why, next; of one that is gone batch null,"
+    " losses, and destinations with the rows of their states"
+)
 @click.pass_obj
 def explain(place: Place, *, batch_id: int, as_object: bool) -> None:
     """Say why a batch is where it is at each destination, and what happens next.

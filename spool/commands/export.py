@@ -17,6 +17,7 @@ from spool.errors import HoldfastError, PayloadError
 from spool.human import clock, count, counted, size
 from spool.output import as_json, printable
 from spool.reader import SpoolReader
+from spool.replay import between
 from spool.survey import folder_bytes
 from spool.transfer import Damaged, exported, imported, slices
 
@@ -43,7 +44,11 @@ def export(place: Place, *, since: float | None, until: float | None, chosen: st
     out = sys.stdout.buffer
     batches, damaged = 0, 0
     with SpoolReader(place.directory) as spool:
-        for each in exported(spool, *bounds):
+        total = len(between(spool, *bounds))
+    # A bar would be drawn into the data where both go to the terminal.
+    with SpoolReader(place.directory) as spool, Progress(place, total, bar=not sys.stdout.isatty()) as progress:
+        for number, each in enumerate(exported(spool, *bounds), start=1):
+            progress(number)
             if isinstance(each, Damaged):
                 damaged += 1
                 click.echo(f"holdfast: left out {printable(each.why)}", err=True)
@@ -84,7 +89,7 @@ def import_batches(place: Place, *, file: Path, do_it: bool, as_object: bool) ->
         plan.tell(place.clock())
     taken = 0
     if do_it and plan.batches:
-        with file.open("rb") as opened, Progress(place, plan.batches) as progress:
+        with file.open("rb") as opened, Progress(place, plan.batches, as_object=as_object) as progress:
             for each in slices(batch for batch in imported(opened) if isinstance(batch, Batch)):
                 errand = Errand("import", user(), place.clock(), {"name": file.name})
                 taken += have_done(place, errand, b"".join(batch.payload for batch in each), _nothing).so_far["batches"]

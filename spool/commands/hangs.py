@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from spool.commands.completing import completing
+from spool.commands.completing import hangs as kept_hangs
 from spool.commands.place import Place
 from spool.errors import HoldfastError
 from spool.hangfile import read
@@ -23,7 +25,7 @@ class UnknownHang(HoldfastError):
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing(kept_hangs))
 @row_options
 @click.pass_obj
 def hangs(place: Place, name: str | None, form: Form) -> None:
@@ -33,8 +35,7 @@ def hangs(place: Place, name: str | None, form: Form) -> None:
     to be ended. Keys: name, at (Unix seconds of the last write), bytes, who, phase, ended, where; with NAME also text.
     """
     with SpoolReader(place.directory):
-        rows = [_row(path) for path in (place.directory / FOLDER).glob("*.txt") if path.stat().st_size]
-    rows.sort(key=lambda row: row["at"], reverse=True)
+        rows = kept(place.directory)
     if name is not None:
         chosen = [row for row in rows if row["name"] == name]
         if not chosen:
@@ -45,8 +46,14 @@ def hangs(place: Place, name: str | None, form: Form) -> None:
             print_rows(chosen, form)
         return
     listed = [{key: value for key, value in row.items() if key != "text"} for row in rows]
-    if not print_rows(listed, form, _columns(place.clock())) and form.name == "text":
+    if not print_rows(listed, form, hang_columns(place.clock())) and form.name == "text":
         click.echo("holdfast: no hang has been recorded", err=True)
+
+
+def kept(directory: Path) -> list[Row]:
+    """What is kept in the spool in `directory`, newest first, each with its whole text."""
+    rows = [_row(path) for path in (directory / FOLDER).glob("*.txt") if path.stat().st_size]
+    return sorted(rows, key=lambda row: row["at"], reverse=True)
 
 
 def _row(path: Path) -> Row:
@@ -60,7 +67,8 @@ def _row(path: Path) -> Row:
     }
 
 
-def _columns(now: float) -> list[Column]:
+def hang_columns(now: float) -> list[Column]:
+    """The columns of the text form."""
     return [
         Column("WHEN", lambda row: clock(row["at"], now)),
         Column("WHO", lambda row: row["who"] or "-"),

@@ -1,24 +1,29 @@
 """`holdfast hold` and `holdfast release`: keep unsent batches back, and let them go again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
 from spool.batch import State
-from spool.commands.changing import NOT_DONE, Progress, apply_option, json_option, writable
+from spool.commands.changing import apply_option, change_each, json_option, tell_each
+from spool.commands.completing import batches, batches_in, completing
 from spool.commands.options import destination as destination_option
 from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
-from spool.human import counted
-from spool.output import as_json
-from spool.replay import CHUNK, chunks
 
 MOST = 1_000_000
 
 
 @click.command()
-@click.argument("batch_ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
+@click.argument(
+    "batch_ids",
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    shell_complete=completing(batches),
+)
 @destination_option("Only at this destination.")
 @apply_option
 @json_option("applied, batches by destination")
@@ -36,14 +41,19 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
             name: [each for each in sorted(set(batch_ids)) if reader.state_row(each) is None]
             for name, reader in known(deliveries)
         }
-        spool_id = spool.spool_id
     if do_it:
-        _change(place, spool_id, unsent, lambda delivery, ids: delivery.hold(ids, place.clock(), user()))
-    _tell("held" if do_it else "to hold", {name: len(ids) for name, ids in unsent.items()}, do_it, as_object)
+        change_each(place, unsent, lambda delivery, ids: delivery.hold(ids, place.clock(), user()), as_object)
+    tell_each("held" if do_it else "to hold", unsent, do_it, as_object)
 
 
 @click.command()
-@click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@click.argument(
+    "batch_ids",
+    metavar="[ID]...",
+    nargs=-1,
+    type=click.IntRange(min=1),
+    shell_complete=completing(batches_in(State.HELD)),
+)
 @click.option("--all", "everything", is_flag=True, help="All that are held.")
 @destination_option("Only at this destination.")
 @apply_option
@@ -65,37 +75,13 @@ def release(
         held = {
             name: [row["batch"] for row in reader.state_rows(State.HELD, MOST)] for name, reader in known(deliveries)
         }
-        spool_id = spool.spool_id
+        for each in set(batch_ids).difference(*held.values()):
+            spool.header(each)  # raises UnknownBatch
     chosen = {name: those if everything else sorted(set(batch_ids).intersection(those)) for name, those in held.items()}
     if do_it:
 
         def let_go(delivery: Delivery, ids: Sequence[int]) -> int:
             return delivery.make_unsent(ids, place.clock(), user(), "release", [State.HELD])
 
-        _change(place, spool_id, chosen, let_go)
-    _tell("released" if do_it else "to release", {name: len(ids) for name, ids in chosen.items()}, do_it, as_object)
-
-
-def _change(
-    place: Place,
-    spool_id: str,
-    chosen: Mapping[str, Sequence[int]],
-    change: Callable[[Delivery, Sequence[int]], int],
-) -> None:
-    with Progress(place, sum(map(len, chosen.values()))) as progress:
-        for name, ids in chosen.items():
-            if ids:
-                with writable(place, name, spool_id) as delivery:
-                    for chunk in chunks(ids, CHUNK):
-                        change(delivery, chunk)
-                        progress(progress.done + len(chunk))
-
-
-def _tell(what: str, batches: Mapping[str, int], did_it: bool, as_object: bool) -> None:
-    if as_object:
-        click.echo(as_json({"applied": did_it, "batches": batches}))
-        return
-    for name, number in batches.items():
-        click.echo(f"{name}: {counted(number, 'batch', 'batches')} {what}")
-    if not did_it:
-        click.echo(NOT_DONE)
+        change_each(place, chosen, let_go, as_object)
+    tell_each("released" if do_it else "to release", chosen, do_it, as_object)

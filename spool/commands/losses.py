@@ -25,11 +25,12 @@ def losses(place: Place, *, since: float | None, until: float | None, limit: int
     with SpoolReader(place.directory) as spool:
         found = spool.losses(since or 0.0, limit if until is None else 100_000)
     rows = [row for row in found if until is None or row["at"] <= until][:limit]
-    if not print_rows(rows, form, _columns(now)) and form.name == "text":
+    if not print_rows(rows, form, loss_columns(now)) and form.name == "text":
         click.echo("holdfast: no losses are recorded for that time", err=True)
 
 
-def _columns(now: float) -> list[Column]:
+def loss_columns(now: float) -> list[Column]:
+    """The columns of the text form."""
     return [
         Column("AT", lambda row: clock(row["at"], now)),
         Column("REASON", lambda row: row["reason"]),

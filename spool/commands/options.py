@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from spool import timewords
+from spool.commands.completing import completing, destinations
 from spool.commands.place import Place
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -77,7 +78,7 @@ def limit(default: int, what: str) -> Decorator:
 
 def destination(doc: str) -> Decorator:
     """--destination NAME."""
-    return click.option("--destination", "-d", metavar="NAME", help=doc)
+    return click.option("--destination", "-d", metavar="NAME", shell_complete=completing(destinations), help=doc)
 
 
 def user() -> str:

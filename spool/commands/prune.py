@@ -34,7 +34,10 @@ CONSEQUENCES = {
 @click.option("--unsent", is_flag=True, help="Also what was not delivered. It is lost then, and recorded as such.")
 @destination_option("Instead: finish a destination that is not configured any more. Its file is set aside.")
 @apply_option
-@json_option("applied, plan by standing, done")
+@json_option(
+    "applied, plan (by standing: batches, points, payload_bytes, first_start, last_end), done; of a destination:"
+    " applied, destination, unsent, file"
+)
 @click.pass_obj
 def prune(
     place: Place,
@@ -71,7 +74,7 @@ def prune(
     done = None
     if do_it and total:
         errand = Errand("prune", user(), place.clock(), given(keep))
-        with Progress(place, total) as progress:
+        with Progress(place, total, as_object=as_object) as progress:
             done = have_done(place, errand, b"", lambda each: progress(each.so_far.get("batches", 0)))
     if as_object:
         planned = {NAMES[standing]: asdict(each) for standing, each in found.items()}

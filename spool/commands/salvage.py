@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from spool.commands.changing import NOT_DONE, apply_option, have_done, json_option
+from spool.commands.changing import NOT_DONE, Progress, apply_option, have_done, json_option
 from spool.commands.options import user
 from spool.commands.place import Place
-from spool.errand import Errand
+from spool.errand import Done, Errand
 from spool.errors import HoldfastError
 from spool.human import count
 from spool.output import as_json
@@ -49,7 +49,12 @@ def salvage(place: Place, *, file: Path, do_it: bool, as_object: bool) -> None:
     }
     if do_it:
         errand = Errand("salvage", user(), place.clock(), {"file": str(file.absolute())})
-        result |= have_done(place, errand, b"", lambda done: None).so_far
+        with Progress(place, len(found.batches), as_object=as_object) as progress:
+
+            def tell(done: Done) -> None:
+                progress(done.so_far.get("saved", 0) + done.so_far.get("known", 0))
+
+            result |= have_done(place, errand, b"", tell).so_far
     if as_object:
         click.echo(as_json(result))
         return

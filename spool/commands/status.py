@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 import click
 
 from spool.commands.place import Place
-from spool.health import Destination, Facts, Health, State, as_json, judge
-from spool.human import ago, clock, count, size, span, sparkline
+from spool.commands.watching import watchable
+from spool.health import Destination, Disk, Facts, Health, State, as_json, judge
+from spool.human import ago, clock, count, counted, size, span, sparkline
 from spool.output import as_json as json_text
 from spool.output import printable
 from spool.survey import survey
@@ -14,6 +15,12 @@ from spool.survey import survey
 EXIT_CODES = {State.OK: 0, State.UNKNOWN: 1, State.DEGRADED: 1, State.FAIL: 2}
 BEST_EFFORT = {"graphite"}
 """Protocols that have no answers, so that an acknowledgement says only that the peer has read the batch."""
+FAR_S = 90 * 86_400.0
+"""Beyond this the time until the spool is full is not told apart."""
+
+FRESH_S = 15.0
+"""A batch that has waited less than this (or two intervals) is on its way: no backlog that grows or goes."""
+
 _COLOURS = {State.OK: "green", State.UNKNOWN: "yellow", State.DEGRADED: "yellow", State.FAIL: "red"}
 
 
@@ -21,13 +28,32 @@ _COLOURS = {State.OK: "green", State.UNKNOWN: "yellow", State.DEGRADED: "yellow"
 @click.option("--json", "as_object", is_flag=True, help="One JSON object with stable keys; instants are Unix seconds.")
 @click.option("--exit-code", is_flag=True, help="End with 0 when OK, 1 when UNKNOWN or DEGRADED, 2 when FAIL.")
 @click.pass_context
+@watchable
 def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
     """Show on one screen how collection and delivery stand.
 
     Lines: collector, what it rejected in the last hour, one per destination, its backlog, losses, disk, and the state
     with reasons: OK, UNKNOWN (just started), DEGRADED or FAIL.
 
-    Keys of --json: v, state, reasons, at, directory, spool_id, intake, beats, destinations, losses, disk.
+    Keys of --json, which are also what a check-in tells the server; instants are Unix seconds, null is "never" or
+    "not known":
+
+    \b
+    v, state, reasons, at, directory, spool_id
+    intake        interval_s, started_at, last_commit_at, series, lines_per_s,
+                  batches_per_s, windows_waiting; within the last hour: windows,
+                  lines, accepted, rejected, rejected_by, dropped, overflowed;
+                  within five minutes: recent_dropped
+    beats         by process: at, phase, pid, at_most_s, started_at
+    destinations  name, configured, problem, unsent_batches, unsent_points,
+                  unsent_bytes, oldest_unsent_end, first_unsent_window,
+                  last_unsent_window, waiting_since, drained_per_s, acknowledged,
+                  dead, expired, held, recent_dead, failures, next_try_at,
+                  parked_since, parked_reason, last_attempt_at, last_ack_at,
+                  last_error, clock_offset_s, backlog_minutes
+    losses        recent_batches, recent_points, recent_rows (five minutes),
+                  week_batches, week_points, week_rows (seven days), last_at
+    disk          free_bytes, reserve_bytes, used_bytes, limit_bytes, full_in_s
     """
     place = context.ensure_object(Place)
     facts = survey(place.directory, place.config.destinations(), place.limits, place.interval_s, place.clock())
@@ -56,14 +82,11 @@ def screen(facts: Facts, health: Health, unproved: Collection[str] = ()) -> Iter
             yield "  error", error
         yield "  backlog", _backlog(each, facts)
     if not facts.destinations:
-        yield (
-            "shipper",
-            "none is configured",
-        )
+        yield "shipper", "none is configured"
     yield "losses", _lost(facts)
     disk = facts.disk
     space = f"{size(disk.free_bytes)} free (reserve {size(disk.reserve_bytes)})"
-    yield "disk", f"{space}   spool {size(disk.used_bytes)} of {size(disk.limit_bytes)}"
+    yield "disk", f"{space}   spool {size(disk.used_bytes)} of {size(disk.limit_bytes)}{_full(disk)}"
     yield "state", health.reasons[0] if health.reasons else ""
     for reason in health.reasons[1:]:
         yield "", reason
@@ -78,16 +101,17 @@ def _process(facts: Facts, who: str) -> str:
     beat = facts.beats.get(who)
     if beat is None:
         return "no heartbeat"
-    return f"{beat.phase}, beat {ago(beat.at, facts.at)}"
+    said = f"{beat.phase}, beat {ago(beat.at, facts.at)}"
+    return said if beat.started_at is None else f"{said}   since {span(facts.at - beat.started_at)}"
 
 
 def _collector(facts: Facts) -> str:
     intake = facts.intake
     parts = [_process(facts, "collector")]
-    if intake.started_at is not None and "collector" in facts.beats:
-        parts.append(f"since {span(facts.at - intake.started_at)}")
     parts.append(f"last commit {ago(intake.last_commit_at, facts.at)}")
     parts += [f"{count(intake.series)} series", f"{intake.lines_per_s:,.1f} lines/s"]
+    if intake.windows_waiting:
+        parts.append(f"{counted(intake.windows_waiting, 'window', 'windows')} in memory, not committed yet")
     return "   ".join(parts)
 
 
@@ -97,7 +121,7 @@ def _rejected(facts: Facts) -> str:
     parts = [f"{count(intake.rejected)} of {count(intake.lines)} lines in 1h" + (f": {reasons}" if reasons else "")]
     parts.append(f"kernel drops {count(intake.dropped)}")
     if intake.overflowed:
-        parts.append(f"beyond max_series {count(intake.overflowed)}")
+        parts.append(f"beyond max_series {count(intake.overflowed)} (who: holdfast points holdfast.overflowed_by)")
     return "   ".join(parts)
 
 
@@ -107,6 +131,13 @@ def _lost(facts: Facts) -> str:
         return "none in 7d"
     lost = f"{count(losses.week_points)} points ({count(losses.week_batches)} batches) in 7d"
     return f"{lost}, last {ago(losses.last_at, facts.at)}"
+
+
+def _full(disk: Disk) -> str:
+    if disk.full_in_s is None:
+        return ""
+    when = f"> {span(FAR_S)}" if disk.full_in_s > FAR_S else span(disk.full_in_s)
+    return f", full in {when} if nothing is delivered"
 
 
 def _destination(each: Destination, facts: Facts) -> str:
@@ -127,13 +158,17 @@ def _backlog(each: Destination, facts: Facts) -> str:
     )
     if not each.unsent_batches:
         return "empty" + (f"   {others}" if others else "")
-    parts = [f"{count(each.unsent_batches)} batches  {count(each.unsent_points)} points  {size(each.unsent_bytes)}"]
+    parts = [
+        f"{counted(each.unsent_batches, 'batch', 'batches')}  {counted(each.unsent_points, 'point', 'points')}"
+        f"  {size(each.unsent_bytes)}"
+    ]
     if each.oldest_unsent_end is not None:
         parts.append(f"oldest {span(facts.at - each.oldest_unsent_end)}")
     picture = sparkline(each.backlog_minutes)
     if picture:
         parts.append(picture)
-    parts.append(_draining(each, facts.intake.batches_per_s))
+    if each.waiting_since is not None and facts.at - each.waiting_since > max(FRESH_S, 2 * facts.intake.interval_s):
+        parts.append(_draining(each, facts.intake.batches_per_s))
     if others:
         parts.append(others)
     return "   ".join(parts)
@@ -142,4 +177,4 @@ def _backlog(each: Destination, facts: Facts) -> str:
 def _draining(each: Destination, intake_per_s: float) -> str:
     text = f"draining {each.drained_per_s:.1f}/s, intake {intake_per_s:.1f}/s"
     gain = each.drained_per_s - intake_per_s
-    return text + (f", empty in {span(each.unsent_batches / gain)}" if gain > 0 else ", not getting smaller")
+    return text + (f", empty in {span(each.unsent_batches / gain)}" if gain > 0 else ", never empty at this rate")

@@ -11,6 +11,7 @@ The receiver leaves no heartbeat and is not watched. A process in uninterruptibl
 answers.
 """
 
+import faulthandler
 import json
 import logging
 import os
@@ -70,6 +71,7 @@ def watchdog(place: Place, stale_after_s: float) -> None:
     if not server:
         raise NotUnderSupervisord("SUPERVISOR_SERVER_URL is not set: supervisord starts the watchdog, not you.")
     log_to()
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     supervisor = Supervisor(server)
     guard = Guard(place.directory, Silence(stale_after_s), supervisor.running, time.monotonic, time.time, time.sleep)
     sparingly = Sparingly(log, 60.0, time.monotonic)

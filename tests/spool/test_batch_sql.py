@@ -3,6 +3,8 @@
 import gzip
 import json
 import sqlite3
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -70,6 +72,46 @@ def test_one_bad_payload_does_not_break_a_query() -> None:
     assert [name for (name,) in rows] == ["api.hits", "api.lat", "holdfast.lines", "!undecodable"]
 
 
+def test_numbers_that_nobody_stored_are_no_rows() -> None:
+    points = b'{"name":"a","type":"gauge","tags":{},"value":%b,"p50":NaN,"p90":1e999,"max":-1e999,"min":2}'
+    payload = gzip.compress(b'{"v":1,"points":[' + points % (b"9" * 400) + b"]}")
+    assert [(row["stat"], row["value"]) for row in point_rows(replace(BATCH, payload=payload))] == [("min", 2)]
+
+
+NAMES = st.sampled_from(["a", "a.b", "holdfast.a", "a b", '{"name":"a",', "a\\", "\u00e4", '"', "a\n"])
+
+
+@given(st.lists(st.builds(Point, NAMES, NAMES, st.dictionaries(NAMES, NAMES, max_size=2), st.just({"value": 1.0}))))
+def test_points_of_one_name_are_found_without_reading_the_others(points: list[Point]) -> None:
+    batch = encode("9f3c", 7, "web-1", Window(1, 0.0, 10.0, ()), points, 10.1)
+    for name in ("a", "a.b", "holdfast.a", "a b"):
+        wanted = Wanted(name=name)
+        assert list(point_rows(batch, wanted)) == [row for row in point_rows(batch) if row in wanted]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"rotten", BATCH.payload[:-9], gzip.compress(b'"points":[{"name":"api.hits",'), gzip.compress(b"\xff")],
+)
+def test_damage_has_no_points_of_a_name(payload: bytes) -> None:
+    assert list(point_rows(replace(BATCH, payload=payload), Wanted(name="api.hits"))) == []
+
+
+def test_reading_one_name_of_many_is_much_faster() -> None:
+    points = [Point(f"api.{n}", "timer", {"env": "prod"}, {"count": n, "p50": 1.0}) for n in range(2_000)]
+    batch = encode("9f3c", 7, "web-1", Window(1, 0.0, 10.0, ()), points, 10.1)
+
+    def spent_s(wanted: Wanted) -> float:
+        begun = time.process_time()
+        assert len(list(point_rows(batch, wanted))) == 2
+        return time.process_time() - begun
+
+    assert (
+        min(spent_s(Wanted(name="api.77")) for _ in range(5))
+        < min(spent_s(Wanted(name="[a]pi.77")) for _ in range(5)) / 3
+    )
+
+
 def test_rows_are_one_per_statistic_without_the_sketch() -> None:
     rows = list(point_rows(BATCH))
     assert [(row["name"], row["stat"], row["value"]) for row in rows] == [
@@ -78,7 +120,7 @@ def test_rows_are_one_per_statistic_without_the_sketch() -> None:
         ("api.lat", "p50", 1.5),
         ("holdfast.lines", "value", 9),
     ]
-    assert list(rows[0]) == ["batch", "ts", "name", "type", "tags", "stat", "value"]
+    assert list(rows[0]) == ["batch", "ts", "name", "type", "tags", "stat", "value", "fields"]
 
 
 @pytest.mark.parametrize(
@@ -96,4 +138,6 @@ def test_rows_are_one_per_statistic_without_the_sketch() -> None:
     ],
 )
 def test_only_the_points_asked_for_are_wanted(wanted: Wanted, names: set[str]) -> None:
-    assert {row["name"] for row in point_rows(BATCH) if row in wanted} == names
+    rows = [row for row in point_rows(BATCH) if row in wanted]
+    assert {row["name"] for row in rows} == names
+    assert list(point_rows(BATCH, wanted)) == rows

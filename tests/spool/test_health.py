@@ -210,9 +210,9 @@ def test_the_json_form_keeps_its_keys() -> None:
     ]  # fmt: skip
     assert set(document["intake"]) == {
         "interval_s", "started_at", "last_commit_at", "series", "lines_per_s", "batches_per_s", "windows", "lines",
-        "accepted", "rejected", "rejected_by", "dropped", "recent_dropped", "overflowed",
+        "accepted", "rejected", "rejected_by", "dropped", "recent_dropped", "overflowed", "windows_waiting",
     }  # fmt: skip
-    assert set(document["beats"]["collector"]) == {"at", "phase", "pid", "at_most_s"}
+    assert set(document["beats"]["collector"]) == {"at", "phase", "pid", "at_most_s", "started_at"}
     assert set(document["destinations"][0]) == {
         "name", "configured", "problem", "unsent_batches", "unsent_points", "unsent_bytes", "oldest_unsent_end",
         "first_unsent_window", "last_unsent_window",
@@ -223,4 +223,4 @@ def test_the_json_form_keeps_its_keys() -> None:
     assert set(document["losses"]) == {
         "recent_batches", "recent_points", "recent_rows", "week_batches", "week_points", "week_rows", "last_at",
     }  # fmt: skip
-    assert set(document["disk"]) == {"free_bytes", "reserve_bytes", "used_bytes", "limit_bytes"}
+    assert set(document["disk"]) == {"free_bytes", "reserve_bytes", "used_bytes", "limit_bytes", "full_in_s"}

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spool.human import ago, clock, counted, size, span, sparkline
+from spool.human import ago, amount, clock, counted, moment, size, span, sparkline
 
 
 @pytest.mark.parametrize(
-    ("amount", "text"),
+    ("given", "text"),
     [
         (0, "0 B"),
         (900, "900 B"),
@@ -20,8 +20,8 @@ from spool.human import ago, clock, counted, size, span, sparkline
         (2**50, "1024.0 TiB"),
     ],
 )
-def test_sizes_have_binary_units(amount: float, text: str) -> None:
-    assert size(amount) == text
+def test_sizes_have_binary_units(given: float, text: str) -> None:
+    assert size(given) == text
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,9 @@ def test_instants_of_another_day_carry_their_date() -> None:
     now = datetime(2026, 11, 23, 14, 0, tzinfo=UTC).timestamp()
     assert clock(now - 60, now, UTC) == "13:59:00"
     assert clock(now - 86_400, now, UTC) == "2026-11-22 14:00:00"
+    assert moment(now - 60, now, UTC) == "13:59"
+    assert moment(now - 5, now, UTC) == "13:59:55"
+    assert moment(now - 86_400, now, UTC) == "22 Nov 14:00"
     assert ago(None, now) == "never"
 
 
@@ -59,3 +62,21 @@ def test_a_spike_stays_visible_however_narrow_the_picture() -> None:
 @given(st.lists(st.integers(0, 10**9), max_size=200), st.integers(1, 40))
 def test_a_picture_is_never_wider_than_asked(values: list[int], width: int) -> None:
     assert len(sparkline(values, width)) <= min(width, len(values))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (0.0032, "0.0032"),
+        (12.5, "12.5"),
+        (1_250, "1,250"),
+        (41_800.4, "41,800"),
+        (3_100_000, "3.1 M"),
+        (-2_250_000_000, "-2.25 G"),
+        (5e12, "5 T"),
+        (1e300, "1e+300"),
+    ],
+)
+def test_any_number_is_told_to_four_digits(number: float, text: str) -> None:
+    assert amount(number) == text

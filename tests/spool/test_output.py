@@ -44,6 +44,13 @@ def test_separated_values_can_be_read_back(capsys: pytest.CaptureFixture[str], n
     assert second[2] == "\x1b[31mred\n"
 
 
+@pytest.mark.parametrize("name", ["text", "csv", "tsv", "table"])
+def test_titles_may_be_left_out(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert "name" in printed(capsys, ROWS, Form(name)) and "a," in printed(capsys, ROWS, Form(name))
+    assert "name" not in printed(capsys, ROWS, Form(name, titles=False))
+    assert "a," in printed(capsys, ROWS, Form(name, titles=False))
+
+
 def test_a_table_shows_instants_in_full_and_escapes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, ROWS, Form("table", "github"))
     assert "1764000000.0" in text

@@ -1,4 +1,4 @@
-"""The plugin for sqlite-utils: one function, nothing else, and it cannot fail at load."""
+"""The plugin for sqlite-utils: one function for its connections, one command, and it breaks nothing else."""
 
 import sqlite3
 import subprocess
@@ -41,3 +41,35 @@ def test_loading_the_plugin_loads_nothing_of_ours_beside_it() -> None:
         [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "['spool', 'spool.sqlite_utils_plugin']"
+
+
+def run_without(missing: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+    """`sqlite-utils WORDS` where the modules `missing` cannot be imported."""
+    script = (
+        f"import sys; sys.modules |= dict.fromkeys({missing!r}); from sqlite_utils.cli import cli; cli({list(words)!r})"
+    )
+    root = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_what_an_extra_would_bring_is_not_needed(tmp_path: Path) -> None:
+    writer = SpoolWriter.open(tmp_path, "web-1")
+    writer.commit(Window(1, 0.0, 10.0, [Point("api.hits", "counter", {}, {"value": 2.0})]), 10.1)
+    writer.close()
+    extras = ("datasette", "cheroot", "cryptography", "requests", "urllib3", "supervisor", "zstandard")
+    done = run_without(extras, "query", str(tmp_path / "spool.db"), "select value from points")
+    assert (done.stdout, done.returncode) == ('[{"value": 2.0}]\n', 0), done.stderr
+
+
+def test_an_installation_in_pieces_does_not_stop_sqlite_utils() -> None:
+    done = run_without(("spool.batch_sql", "spool.cli"), "memory", "select 1 as one")
+    assert (done.stdout, done.returncode) == ('[{"one": 1}]\n', 0), done.stderr
+
+
+def test_the_operators_commands_are_sqlite_utils_commands_too(tmp_path: Path) -> None:
+    assert "holdfast" in run_without((), "--help").stdout
+    assert "Usage: sqlite-utils holdfast show [OPTIONS]" in run_without((), "holdfast", "show", "--help").stdout
+    config = tmp_path / "holdfast.toml"
+    config.write_text('[spool]\ndir = "nowhere"\n')
+    done = run_without((), "holdfast", "-c", str(config), "status", "--json")
+    assert done.returncode == 2 and "no such file" in done.stderr

@@ -35,6 +35,15 @@ def main(writer):
     delivery.close()
 
 
+def delete(writer, batch_id):
+    """As eviction does, by another connection."""
+    other = sqlite3.connect(writer.directory / "spool.db")
+    with other:
+        deleted = other.execute("DELETE FROM batches WHERE id = ?", (batch_id,)).rowcount
+    other.close()
+    return deleted
+
+
 def settle(delivery, *ids):
     delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in ids}, 1.0)
 
@@ -49,6 +58,16 @@ def test_pages_are_oldest_first_and_bounded(writer):
         assert [each.id for each in reader.headers_before(5, 3)] == [4, 3, 2]
         assert [each.id for each in reader.headers_between(30.0, 50.0)] == [2, 3, 4]
         assert [each.id for each in reader.headers_between(30.0, 50.0, after=2, limit=1)] == [3]
+
+
+def test_batches_come_newest_first_and_what_was_evicted_meanwhile_is_left_out(writer):
+    commit(writer, 7)
+    with SpoolReader(writer.directory) as reader:
+        found = reader.batches_newest(30.0, 60.0)
+        assert next(found).id == 5
+        assert delete(writer, 4) == 1
+        assert [each.id for each in found] == [3, 2]
+        assert list(reader.batches_newest(1e9, 2e9)) == []
 
 
 def test_a_reader_sees_each_commit_without_opening_anew(writer):

@@ -10,7 +10,8 @@ from spool.config import SpoolConfig
 from spool.delivery import Condition, Delivery, Settled
 from spool.errors import SpoolMissing
 from spool.heartbeat import beat
-from spool.survey import folder_bytes, survey
+from spool.reader import SpoolReader
+from spool.survey import BESIDE_BYTES, folder_bytes, survey
 from spool.writer import SpoolWriter
 
 NOW = 1_764_000_000.0
@@ -60,7 +61,51 @@ def test_a_delivery_file_tells_backlog_condition_and_states(tmp_path: Path) -> N
     assert (main.unsent_batches, main.oldest_unsent_end, main.waiting_since) == (3, NOW - 20, NOW - 20)
     assert (main.acknowledged, main.dead, main.expired, main.recent_dead) == (1, 1, 1, 1)
     assert (main.failures, main.last_error, main.next_try_at) == (2, "refused", NOW + 4)
-    assert (main.drained_per_s, list(main.backlog_minutes)) == (0.2, list(range(10)))
+    assert list(main.backlog_minutes) == list(range(10))
+
+
+def test_a_backlog_drains_as_fast_as_batches_were_acknowledged_just_now(tmp_path: Path) -> None:
+    writer = spool_of(tmp_path, 100)
+    delivery = Delivery.open(tmp_path, "main", writer.spool_id)
+    delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in range(1, 31)}, NOW - 31)
+    delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in range(31, 91)}, NOW - 5)
+    (main,) = survey(tmp_path, ["main"], LIMITS, 10, NOW).destinations
+    delivery.close()
+    writer.close()
+    assert main.drained_per_s == 2.0
+
+
+def test_the_disk_is_full_when_what_is_unsent_fills_limit_or_disk(tmp_path: Path) -> None:
+    writer = spool_of(tmp_path, 60)
+    delivery = Delivery.open(tmp_path, "main", writer.spool_id)
+
+    def full_in_s(limits: SpoolConfig) -> float:
+        found = survey(tmp_path, ["main"], limits, 10, NOW).disk.full_in_s
+        assert found is not None
+        return found
+
+    unsent_s = full_in_s(LIMITS)
+    with SpoolReader(tmp_path) as reader:
+        a_window_bytes = reader.extent()["payload_bytes"] / 60 + BESIDE_BYTES
+    assert unsent_s == pytest.approx(
+        (50_000_000 - 60 * (a_window_bytes - BESIDE_BYTES)) / a_window_bytes * 10, rel=0.01
+    )
+    delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in range(1, 61)}, NOW)
+    assert full_in_s(LIMITS) > unsent_s
+    space = os.statvfs(tmp_path)
+    reserve = int(0.9 * space.f_bavail * space.f_frsize)
+    assert full_in_s(SpoolConfig(max_bytes=10**15, disk_reserve_bytes=reserve)) < full_in_s(
+        SpoolConfig(max_bytes=10**15, disk_reserve_bytes=0)
+    )
+    delivery.close()
+    writer.close()
+
+
+def test_windows_that_wait_in_the_collector_are_told_by_its_heartbeat(tmp_path: Path) -> None:
+    spool_of(tmp_path, 1).close()
+    assert survey(tmp_path, [], LIMITS, 10, NOW).intake.windows_waiting == 0
+    beat(tmp_path, "collector", NOW, "collecting", windows_waiting=3)
+    assert survey(tmp_path, [], LIMITS, 10, NOW).intake.windows_waiting == 3
 
 
 def test_a_batch_that_is_sent_again_waits_since_the_replay(tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ class Made:
         self.spool_id = ""
         self._open: list[Delivery] = []
 
-    def commit(self, count: int, rejected: dict[str, int] | None = None) -> None:
-        """Add `count` windows of two series, the last of which ends now."""
+    def commit(self, count: int, rejected: dict[str, int] | None = None, said: Iterable[Point] = ()) -> None:
+        """Add `count` windows of two series and of what was `said`, the last of which ends now."""
         writer = SpoolWriter.open(self.directory, "web-1")
         try:
             self.spool_id = writer.spool_id
@@ -69,6 +69,7 @@ class Made:
                 points = [
                     Point("api.hits", "counter", {"env": "prod"}, {"value": float(seq)}),
                     Point("holdfast.lines", "counter", {}, {"value": 100}),
+                    *said,
                 ]
                 window = Window(seq, end - 10, end, points, series=2, lines=100, accepted=98, rejected=rejected or {})
                 writer.commit(window, end + 0.1)

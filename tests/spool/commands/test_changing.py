@@ -5,7 +5,7 @@ import threading
 import time
 
 from spool.batch import State
-from spool.delivery import DeliveryReader, Settled
+from spool.delivery import DeliveryReader, Settled, Terms
 
 
 def states(made) -> dict[int, str]:
@@ -46,6 +46,24 @@ def test_replay_of_a_range_works_in_chunks_and_only_on_the_state_asked_for(made)
     assert [row["batches"] for row in made.json("query", "select batches from changes")] == [1, 500, 500, 100]
 
 
+def test_replay_as_new_is_for_one_destination_and_done_all_at_once(made) -> None:
+    made.commit(1200)
+    made.acknowledge(range(1, 1101))
+    made.delivery("backup").settle({1: Settled(State.ACKNOWLEDGED)}, time.time())
+    assert "for one destination" in made.run("replay", "--since", "1d", "--as-new", exit_code=2).stderr
+    screen = made.run("replay", "--since", "1d", "--as-new", "-d", "main").stdout
+    assert "main: 1,100 of 1,200 batches (2,200 points) would be sent as new, under new keys: 1,100 ack" in screen
+    done = made.json("replay", "--since", "1d", "--as-new", "-d", "main", "--apply")
+    assert (done["as_new"], done["plans"][0]["sent_again"]) == (True, 1100)
+    assert made.json("query", "select command, batches from changes") == [
+        {"command": "replay --as-new", "batches": 1100}
+    ]
+    with DeliveryReader(made.directory, "main") as delivery:
+        assert delivery.renewals(1, 10_000) == dict.fromkeys(range(1, 1101), 1)
+    with DeliveryReader(made.directory, "backup") as delivery:
+        assert delivery.renewals(1, 10_000) == {} and delivery.states(1, 1) == {1: State.ACKNOWLEDGED}
+
+
 def test_replay_warns_of_batches_older_than_the_destination_takes(made) -> None:
     made.commit(400)  # max_age_s is an hour, 360 windows
     made.acknowledge(range(1, 401))
@@ -55,6 +73,21 @@ def test_replay_warns_of_batches_older_than_the_destination_takes(made) -> None:
         "of them are older than 1h ([destination.main] max_age_s) and would expire"
         in made.run("replay", "--since", "2h").stdout
     )
+
+
+def test_replay_says_what_the_server_makes_of_copies_and_of_old_points(made) -> None:
+    made.commit(400)
+    made.acknowledge(range(1, 401), "backup")
+    assert made.json("replay", "--since", "2h", "-d", "backup")["plans"][0]["terms"] is None
+    made.delivery("backup").set_terms(Terms("counts twice", "are dropped after half an hour", 1800))
+    plan = made.json("replay", "--since", "2h", "-d", "backup")["plans"][0]
+    assert plan["terms"] == {"again": "counts twice", "old": "are dropped after half an hour", "takes_s": 1800}
+    assert 219 <= plan["doubtful"] <= 221
+    said = made.run("replay", "--since", "2h", "-d", "backup").stdout
+    assert "there a batch sent twice counts twice; old points are dropped after half an hour" in said
+    assert "of them are older than 30m: the server may not take them" in said
+    said = made.run("replay", "--since", "2h", "-d", "backup", "--as-new").stdout
+    assert "there a batch sent twice under one key counts twice" in said
 
 
 def test_replay_is_per_destination(made) -> None:

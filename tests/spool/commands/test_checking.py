@@ -1,5 +1,6 @@
 """The commands that look whether all is well: audit, check, and salvage, which puts right what can be."""
 
+import re
 import shutil
 
 from spool.connection import FILE
@@ -43,6 +44,35 @@ def test_check_grades_what_it_sees(made):
     assert "CRITICAL" in made.run("check", "--nagios", exit_code=2).output
     made.directory.chmod(0o755)
     assert "open to others" in made.run("check", exit_code=2).output
+
+
+def test_a_monitor_hears_one_line_whatever_is_wrong(made):
+    def heard(code, *words):
+        lines = made.run("check", "--nagios", *words, exit_code=code).stdout.splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    assert heard(2).startswith("HOLDFAST CRITICAL - ") and "no such file" in heard(2)
+    made.directory.write_text("a file where the folder should be")
+    assert heard(2).startswith("HOLDFAST CRITICAL - ")
+    made.directory.unlink()
+    made.directory.mkdir()
+    (made.directory / FILE).mkdir()
+    assert heard(3).startswith("HOLDFAST UNKNOWN - ")
+    made.config.write_text("[spool]\nmax_bytes = 1\ndisk_reserve_bytes = -1\n")
+    assert heard(3).startswith("HOLDFAST UNKNOWN - ") and "; " in heard(3)
+
+
+def test_a_monitor_gets_numbers_to_draw(made):
+    made.commit(5, rejected={"no_value": 2})
+    made.acknowledge([1, 2, 3])
+    made.close()
+    words, bar, numbers = made.run("check", "--nagios").stdout.strip().partition(" | ")
+    assert words == "HOLDFAST OK - all is well" and bar
+    values = dict(each.split("=") for each in numbers.split())
+    assert values["main_unsent"] == "2" and re.fullmatch(r"\d\ds;300;1800", values["main_oldest"])
+    assert (values["lines_1h"], values["rejected_1h"], values["drops_1h"], values["lost_7d"]) == ("500", "10", "0", "0")
+    assert re.fullmatch(r"\d+B", values["free"]) and re.fullmatch(r"\d+B", values["spool"])
 
 
 def test_audit_says_what_adds_up_and_names_what_does_not(made):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import resource
 import subprocess
 import sys
@@ -66,6 +67,26 @@ def test_no_terminal_gets_no_colour(made) -> None:
     assert "\x1b" not in made.run("status").stdout
 
 
+def on_a_terminal(made, *words: str, **environment: str) -> str:
+    """What `holdfast WORDS` shows on a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from spool.cli import main; main()", "-c", str(made.config), *words]
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    subprocess.run(command, cwd=ROOT, stdin=theirs, stdout=theirs, env=kept | environment, check=True, timeout=30)
+    os.close(theirs)
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    return shown
+
+
+def test_a_terminal_gets_colour_unless_no_color_is_set(made) -> None:
+    made.commit(1)
+    coloured = on_a_terminal(made, "status")
+    assert "state      \x1b[3" in coloured
+    assert "\x1b" not in on_a_terminal(made, "status", NO_COLOR="1")
+    assert "\x1b" in on_a_terminal(made, "status", NO_COLOR=""), "as https://no-color.org has it"
+
+
 def status(made, *python: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *python, "-c", "from spool.cli import main; main()", "-c", str(made.config), "status"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
@@ -78,7 +99,17 @@ def test_status_imports_nothing_heavy(made) -> None:
         line.rpartition("|")[2].strip() for line in status(made, "-X", "importtime").stderr.splitlines() if "|" in line
     }
     assert "spool.survey" in loaded
-    for heavy in ("requests", "urllib3", "sqlite_utils", "tabulate", "collector", "shipper", "asyncio", "ssl"):
+    for heavy in (
+        "requests",
+        "urllib3",
+        "sqlite_utils",
+        "tabulate",
+        "collector",
+        "shipper",
+        "asyncio",
+        "ssl",
+        "datasette",
+    ):
         assert not {name for name in loaded if name == heavy or name.startswith(f"{heavy}.")}, heavy
 
 

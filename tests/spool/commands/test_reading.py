@@ -24,7 +24,7 @@ def test_points_are_those_that_were_committed_newest_first(made) -> None:
     assert [row["value"] for row in rows] == [float(seq) for seq in range(150, 0, -1)]
     assert rows[0] == {
         "batch": 150, "ts": made.last_end, "name": "api.hits", "type": "counter", "tags": {"env": "prod"},
-        "stat": "value", "value": 150.0,
+        "stat": "value", "value": 150.0, "fields": None,
     }  # fmt: skip
     assert "api.hits  counter  value    150  env:prod" in made.run("points").stdout
 
@@ -201,3 +201,12 @@ def test_every_form_for_machines_is_understood(made) -> None:
         assert isinstance(json.loads(made.run(command, "--json").stdout), list)
         for flag in ("--nl", "--csv", "--tsv", "-t"):
             made.run(command, flag)
+            made.run(command, flag, "--no-headers")
+
+
+def test_lists_of_nothing_say_so_to_people_only(made) -> None:
+    made.commit(1)
+    for command in ("list --until 1d", "points nope", "attempts", "losses", "hangs", "dead list"):
+        assert made.run(*command.split()).stdout == ""
+        assert made.run(*command.split()).stderr.startswith("holdfast: no ")
+        assert made.run(*command.split(), "--csv").output == ""

@@ -1,6 +1,7 @@
 """`holdfast status`: one screen, one JSON object, an exit code, and no file made."""
 
 import os
+import re
 import time
 
 from spool.batch import State
@@ -16,6 +17,16 @@ def test_a_spool_that_delivers_shows_ok(made) -> None:
     assert "2 series" in screen
     assert "backlog  empty" in screen
     assert "losses     none in 7d" in screen
+
+
+def test_each_process_says_since_when_it_runs(made) -> None:
+    made.commit(1)
+    made.acknowledge([1])
+    assert re.search(r"collector  receiving, beat \ds ago   since 1h", made.run("status").stdout)
+    assert re.search(r"main       waiting, beat \ds ago   last ack", made.run("status").stdout)
+    (made.directory / "shipper-main.lock").write_text("1")
+    os.utime(made.directory / "shipper-main.lock", (time.time() - 7200,) * 2)
+    assert re.search(r"main       waiting, beat \ds ago   since 2h   last ack", made.run("status").stdout)
 
 
 def test_malformed_lines_are_visible_by_reason(made) -> None:
@@ -38,11 +49,40 @@ def test_a_failing_destination_shows_its_error_backlog_and_exit_code(made) -> No
     assert "failing, 3 in a row   next try in" in result.stdout
     assert "error    connection refused" in result.stdout
     assert "20 batches  40 points" in result.stdout
-    assert "▁▃▅▇█   draining 0.1/s, intake 0.1/s" in result.stdout
+    assert "▁▃▅▇█   draining 0.3/s, intake 0.1/s, empty in 1m" in result.stdout
     assert (
         "state      DEGRADED: main: last acknowledgement was 3m20s ago, 3 attempts in a row have failed"
         in result.stdout
     )
+
+
+def test_of_a_batch_on_its_way_no_rate_is_said_and_of_a_stuck_backlog_that_it_stays(made) -> None:
+    made.commit(5)
+    made.acknowledge(range(1, 5))
+    screen = made.run("status").stdout
+    assert "backlog  1 batch  2 points" in screen
+    assert "draining" not in screen
+    made.run("replay", "1", "--apply")
+    delivery = made.delivery()
+    delivery.settle({}, time.time())
+    with delivery._connection as db:
+        db.execute("DELETE FROM changes")
+        db.execute("UPDATE states SET at = at - 60")
+    assert "draining 0.0/s, intake 0.1/s, never empty at this rate" in made.run("status").stdout
+
+
+def test_windows_that_wait_in_memory_are_shown(made) -> None:
+    made.commit(2)
+    assert "in memory" not in made.run("status").stdout
+    beat(made.directory, "collector", time.time(), "collecting", windows_waiting=2)
+    assert "2 windows in memory, not committed yet" in made.run("status").stdout
+
+
+def test_the_disk_line_says_how_long_an_outage_may_last(made) -> None:
+    made.commit(2)
+    assert "full in > 90d if nothing is delivered" in made.run("status").stdout
+    made.config.write_text(made.config.read_text().replace("[spool]", "[spool]\nmax_bytes = 50_000_000"))
+    assert re.search(r"full in \dd\d\dh if nothing is delivered", made.run("status").stdout)
 
 
 def test_parked_and_dead_are_shown(made) -> None:
