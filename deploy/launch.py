@@ -16,6 +16,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -126,7 +127,7 @@ def supervised(config: Config, home: Path, file: Path) -> int:
         signal.signal(each, end)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(
-        [BIN / "supervisord", "-c", file],
+        [BIN / "supervisord", "--silent", "-c", file],
         start_new_session=True,
         preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no threads here
     )
@@ -185,22 +186,33 @@ def silent_since(config: Config, since: float) -> list[str]:
     return [each for each in programs if each not in beats or beats[each]["at"] < since]
 
 
+def brief(path: Path) -> str:
+    """A path as one would type it in the current folder, also to run it: relative to it where that is shorter."""
+    near = os.path.relpath(path)
+    near = near if os.sep in near else f"./{near}"
+    return shlex.quote(near if len(near) + 1 < len(str(path)) else str(path))  # from / all are shorter by a stroke
+
+
 def banner(config: Config, home: Path, file: Path) -> str:
-    """What a newcomer needs to know now."""
+    """What a newcomer needs to know now; its commands run as they stand in the folder that it is printed in."""
     listens = config.tables.get("collector", {}).get("listen", ["udp://127.0.0.1:8125"])
     udp = next((each for each in listens if each.startswith("udp://127.")), "udp://127.0.0.1:8125")
     host, _, port = udp.removeprefix("udp://").partition("?")[0].rpartition(":")
-    receiver = config.tables.get("receiver", {}).get("listen", "none")
+    receiver = config.tables.get("receiver", {})
+    pages = receiver.get("listen", "none")
+    if "token_file" in receiver:
+        pages += f"  (in a browser; the token is in {brief(config.folder / receiver['token_file'])})"
     targets = [f"{each} ({config.tables[f'destination.{each}'].get('url')})" for each in config.destinations()]
-    holdfast = f"{BIN / 'holdfast'} -c {config.file}"
+    found = config.file == Path.cwd() / "holdfast.toml"  # the command finds it by itself
+    holdfast = brief(BIN / "holdfast") + ("" if found else f" -c {brief(config.file)}")
     return f"""\
 Holdfast runs; Ctrl-C stops it.
   receives     {", ".join(listens)}
-  keeps        {spool_dir(config)}
+  keeps        {brief(spool_dir(config))}
   sends to     {", ".join(targets)}
-  receiver     {receiver}
-  logs         {home / "data/log"}
-  control      {BIN / "supervisorctl"} -c {file} status
+  receiver     {pages}
+  logs         {brief(home / "data/log")}
+  control      {brief(BIN / "supervisorctl")} -c {brief(file)} status
 Send a metric:  echo -n 'demo.hits:1|c' > /dev/udp/{host}/{port}      (bash; it arrives within two windows)
 Look at it:     {holdfast} points 'demo.*'
 How is it:      {holdfast} status"""

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from collector.config import CollectorConfig
+from collector.rules import MEANINGS
 from collector.selfmetrics import SELF_METRICS
-from collector.statsd import MEANINGS
 from shipper.config import DestinationConfig, ShipperConfig
 from shipper.receiver.config import ReceiverConfig
 from spool.config import SpoolConfig
+from spool.manual import every_command
 
 SECTIONS: dict[str, Any] = {
     "spool": SpoolConfig,
@@ -21,6 +22,7 @@ SECTIONS: dict[str, Any] = {
     "destination.NAME": DestinationConfig,
     "receiver": ReceiverConfig,
 }
+WIDE: dict[str, Any] = {"terminal_width": 100, "max_content_width": 100}
 PROGRAMS = {
     "holdfast": "spool.cli:cli",
     "holdfast-collector": "collector.cli:main",
@@ -33,22 +35,12 @@ def commands(program: str) -> Iterator[tuple[str, click.Command]]:
     """Every command of a program with its full name, the group itself first."""
     module, _, name = PROGRAMS[program].partition(":")
     group: click.Group = getattr(import_module(module), name)
-    yield from _within(program, group)
-
-
-def _within(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name)
-        for each in command.list_commands(context):
-            subcommand = command.get_command(context, each)
-            assert subcommand is not None
-            yield from _within(f"{name} {each}", subcommand)
+    yield from every_command(program, group)
 
 
 def help_text(name: str, command: click.Command) -> str:
-    """What `name --help` prints, 100 columns wide."""
-    return command.get_help(click.Context(command, info_name=name, terminal_width=100, max_content_width=100))
+    """What `name --help` prints."""
+    return command.get_help(click.Context(command, info_name=name, **WIDE, **command.context_settings))
 
 
 def show_help(*programs: str) -> str:

@@ -9,20 +9,21 @@ from pathlib import Path
 import click
 import pytest
 
+from collector.rules import Reason
 from collector.selfmetrics import SELF_METRICS
-from collector.statsd import Reason
 from shipper.outcome import Outcome, of_status
 from spool.config import check_all, load
 from tests import readme
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+GENERATED = ("collector/README.md", "deploy/reference/commands.md", "deploy/reference/configuration.md")
+README = "".join((ROOT / each).read_text() for each in ("README.md", *GENERATED))
 
 
-def test_generated_parts_of_the_readme_are_current() -> None:
-    cog = [sys.executable, "-m", "cogapp", "--check", "--diff", "README.md"]
+def test_generated_parts_of_the_docs_are_current() -> None:
+    cog = [sys.executable, "-m", "cogapp", "--check", "--diff", *GENERATED]
     done = subprocess.run(cog, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr}\nDo: python -m cogapp -r README.md"
+    assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr}\nDo: python -m cogapp -r {' '.join(GENERATED)}"
 
 
 @pytest.mark.parametrize("program", readme.PROGRAMS)

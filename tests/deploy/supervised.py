@@ -40,7 +40,7 @@ class Supervised(Pipeline):
         self.render()
         environment = {**self.environment(), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         self.supervisord = subprocess.Popen(
-            [BIN / "supervisord", "-c", self.run / "supervisord.conf"], env=environment, cwd="/"
+            [BIN / "supervisord", "--silent", "-c", self.run / "supervisord.conf"], env=environment, cwd="/"
         )
         wait_until(lambda: set(PROGRAMS) <= set(self.pids()), 60, "every program running")
 

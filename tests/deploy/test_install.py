@@ -3,6 +3,7 @@
 systemd itself is not here. The unit's own commands are run with the unit's own environment, as the unit's own user.
 """
 
+import json
 import os
 import pwd
 import shlex
@@ -70,6 +71,15 @@ class Host:
         heard = log.read_text().count(" listening ") if log.exists() else 0
         wait_until(lambda: log.exists() and log.read_text().count(" listening ") > heard, 30, "the collector receives")
 
+    def collector(self) -> int:
+        """Its process."""
+        (beat,) = self.root.rglob("heartbeat-collector.json")
+        return int(json.loads(beat.read_text())["pid"])
+
+    def reload(self) -> None:
+        for command in self.said_by_unit("ExecReload"):
+            subprocess.run(self.as_user(command), env=self.environment(), check=True, timeout=30, cwd="/")
+
     def stop(self) -> None:
         if self.supervisord is not None:
             self.supervisord.send_signal(signal.SIGTERM)
@@ -112,6 +122,9 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
     assert "wrote" not in host.install(CHECKOUT, "--user", host.user)
     assert everything(host.root) == before, "a second time changes nothing"
 
+    assert (host.root / "usr/local/share/man/man1/holdfast-status.1").exists()
+    assert "holdfast" in (host.root / "usr/local/share/bash-completion/completions/holdfast-shipper").read_text()
+
     host.start()
     host.send(50)
     wait_until(lambda: "acknowledged" in host.holdfast("list"), 30, "a batch acknowledged")
@@ -123,7 +136,13 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
         file.write("# A newer release.\n")
     config = host.config.read_text()
     assert "current is" in host.install(newer, "--user", host.user)
-    host.send(30)  # while the old release still runs
+    host.send(20)  # while the old release still runs
+    collector = host.collector()
+    host.reload()
+    host.send(10)
+    current = (host.root / "opt/holdfast/current").readlink()
+    wait_until(lambda: f"{current}/" in Path(f"/proc/{collector}/cmdline").read_text(), 20, "the new release")
+    assert host.collector() == collector, "the same process"
     host.stop()
     host.start()
     host.send(20)
@@ -143,6 +162,8 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
     left = {path.name for path in host.root.rglob("*")}
     assert {"holdfast.toml", "spool.db", "received.db", "collector.log"} <= left
     assert not {"holdfast.service", "releases", "current", "holdfast-collector"} & left
+    assert [path for path in (host.root / "usr").rglob("*") if not path.is_dir()] == []
+    assert [path for path in (host.root / "usr").rglob("*") if not path.is_dir()] == []
 
 
 def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:

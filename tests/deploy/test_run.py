@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -99,12 +100,20 @@ def holdfast(home: Path, *arguments: str) -> str:
 @pytest.mark.timeout(INSTALL_S + 120)
 def test_a_newcomers_metric_gets_through_and_ctrl_c_leaves_nothing_behind(installed: Path) -> None:
     statsd, receiver = configure(installed)
-    with Launched(installed, Path("/")) as launched:
+    with Launched(installed, installed) as launched:
         said = launched.ready()
         assert f"/dev/udp/127.0.0.1/{statsd}" in said and f"https://127.0.0.1:{receiver}" in said
+        assert "in data/receiver/token)" in said
+        told = said.partition("Holdfast runs;")[2]
+        assert told and str(installed) not in told  # seen from there, every path is a short one
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             out.sendto(b"demo.hits:1|c", ("127.0.0.1", statsd))
-        wait_until(lambda: "demo.hits" in holdfast(installed, "points", "demo.*"), 10, "the metric in the spool")
+        [look] = re.findall("Look at it: +(.*)", said)
+
+        def looked() -> str:
+            return subprocess.run(look, shell=True, cwd=installed, capture_output=True, text=True, check=True).stdout
+
+        wait_until(lambda: "demo.hits" in looked(), 10, "the metric in the spool")
         wait_until(lambda: "acknowledged" in holdfast(installed, "list"), 10, "the batch acknowledged")
         assert launched.interrupt() == 0
         assert processes_of(installed) == []

@@ -93,6 +93,17 @@ def test_what_is_no_event_ends_it_so_that_supervisord_begins_afresh(header: byte
         answered(header)
 
 
+def test_it_shows_its_own_stacks_when_asked_and_goes_on(pipeline: Supervised) -> None:
+    environment = {**pipeline.environment(), "SUPERVISOR_SERVER_URL": "http://127.0.0.1:1"}
+    command = [sys.executable, "-m", "spool.cli", "watchdog"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout.readline() == b"READY\n"
+        process.send_signal(signal.SIGUSR1)
+        _, said = process.communicate(b"", timeout=10)
+    assert b"in ticks" in said and b"Current thread" in said and process.returncode == 0, said
+
+
 class Wedged:
     """A process that beats once and then hangs in a call that returns never, as a program of supervisord would."""
 
