@@ -23,7 +23,7 @@ from spool.ledger import Settled as Settled  # noqa: PLC0414
 from spool.ledger import Terms as Terms  # noqa: PLC0414
 from spool.ledger import ranges as ranges  # noqa: PLC0414
 from spool.ledger import within as within  # noqa: PLC0414
-from spool.schema import DELIVERY_STEPS, check, migrate
+from spool.schema import DELIVERY_READABLE, DELIVERY_STEPS, check, migrate
 
 BUSY_S = 5.0
 
@@ -52,7 +52,7 @@ class DeliveryReader:
         self.path = directory / file_name(destination)
         self._connection = open_reader(self.path, busy_s)
         try:
-            check(self._connection, self.path, DELIVERY_STEPS)
+            self._schema = check(self._connection, self.path, DELIVERY_STEPS, DELIVERY_READABLE)
         except BaseException:
             self._connection.close()
             raise
@@ -102,6 +102,8 @@ class DeliveryReader:
 
         Of a batch that is unsent this stays as it is until the batch has a state again.
         """
+        if self._schema < 2:
+            return {}
         rows = self._dicts("SELECT batch, times FROM renewals WHERE batch BETWEEN ? AND ?", (first, last))
         return {row["batch"]: row["times"] for row in rows}
 
@@ -178,7 +180,7 @@ class Delivery(DeliveryReader):
     def __init__(self, directory: Path, destination: str, connection: sqlite3.Connection) -> None:
         self.destination = destination
         self.path = directory / file_name(destination)
-        self._connection = connection
+        self._connection, self._schema = connection, len(DELIVERY_STEPS)
         self._newest_change: object = None  # as of the last call of settle_through
 
     @classmethod

@@ -171,6 +171,9 @@ DELIVERY_STEPS: Sequence[Sequence[str]] = (
     ),
     ("CREATE TABLE renewals (batch INTEGER PRIMARY KEY, times INTEGER NOT NULL) STRICT",),
 )
+DELIVERY_READABLE = 1
+"""Readers take a delivery file from this schema on: steps after it only added tables. During an upgrade the collector
+must see what is settled before the shipper has started, or it would hold everything for unsent."""
 
 
 def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
@@ -197,15 +200,20 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
         connection.execute(f"PRAGMA user_version = {len(steps)}")
 
 
-def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
-    """Raise SpoolUnusable if the file is from a newer Holdfast, SpoolMissing if its writer has still to set it up."""
+def check(
+    connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]], oldest: int | None = None
+) -> int:
+    """The file's schema, from `oldest` (None: the newest) to the newest.
+
+    Raises SpoolUnusable if the file is from a newer Holdfast, SpoolMissing if its writer has still to set it up.
+    """
     _refuse_newer(connection, path, steps)
-    version = _version(connection, path)
-    if version < len(steps):
+    version, needed = _version(connection, path), len(steps) if oldest is None else oldest
+    if version < needed:
         raise SpoolMissing(
-            f"{path}: has schema {version}, needed is {len(steps)}. "
-            "The process that writes it sets it up when it starts."
+            f"{path}: has schema {version}, needed is {needed}. The process that writes it sets it up when it starts."
         )
+    return version
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:

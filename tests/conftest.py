@@ -12,6 +12,11 @@ settings.register_profile("holdfast", deadline=None)
 settings.load_profile("holdfast")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their length: those of a test that runs in two processes may hold a time stamp or be random."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and not val.isascii() else None
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A headless Chromium, started when the first test asks for it."""

@@ -55,8 +55,12 @@ class Booted:
             + [*unshare, "bash", "-c", BOOT, "boot", here, self.shared],
             stdout=sys.stderr,
         )
-        wait_until(lambda: self._boot.poll() is not None or self._up(), BOOT_S, "systemd is up")
-        assert self._boot.poll() is None, "systemd ended at once"
+        try:
+            wait_until(lambda: self._boot.poll() is not None or self._up(), BOOT_S, "systemd is up")
+            assert self._boot.poll() is None, "systemd ended at once"
+        except AssertionError:
+            self.end()
+            raise
 
     def _up(self) -> bool:
         return self._inside("systemctl is-active basic.target").stdout.strip() == "active"
@@ -81,15 +85,18 @@ class Booted:
         return done.stdout
 
     def holdfast(self, arguments: str) -> str:
+        """As its user."""
         return self.run(f"runuser -u holdfast -- holdfast {arguments}")
 
     def write(self, path: str, text: str) -> None:
+        """Make the file there say this."""
         self.run(f"printf %s {shlex.quote(text)} >{path}")
 
     def end(self) -> None:
+        """End everything that runs there, and forget its files."""
         self._boot.send_signal(signal.SIGKILL)  # --kill-child: its systemd with it, and the kernel all the others
         self._boot.wait()
-        wait_until(lambda: not (self._group / "cgroup.procs").read_text(), 20, "everything has ended")
+        wait_until(lambda: "populated 0" in (self._group / "cgroup.events").read_text(), 20, "everything has ended")
         for each in sorted(self._group.rglob("*"), reverse=True):
             if each.is_dir():
                 each.rmdir()

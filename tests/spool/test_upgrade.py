@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from spool.connection import open_writer
+from spool.delivery import DeliveryReader, State
 from spool.errors import SpoolUnusable
 from spool.reader import SpoolReader
 from spool.schema import DELIVERY_STEPS, SPOOL_STEPS, migrate
@@ -127,6 +128,18 @@ def test_every_step_of_the_past_leads_to_the_same_tables(tmp_path):
             shapes.add(tuple(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL ORDER BY name")))
             connection.close()
         assert len(shapes) == 1
+
+
+def test_a_collector_sees_what_is_settled_before_the_new_shipper_has_started(tmp_path):
+    """Or it would hold everything for unsent, and record what it evicts in that moment as lost."""
+    connection = open_writer(tmp_path / "delivery-main.db", 1.0)
+    migrate(connection, tmp_path / "delivery-main.db", DELIVERY_STEPS[:1])
+    connection.execute("INSERT INTO states (batch, state, at) VALUES (7, 'acknowledged', 1.0)")
+    connection.close()
+    with DeliveryReader(tmp_path, "main") as delivery:
+        assert delivery.states(0, 10) == {7: State.ACKNOWLEDGED}
+        assert delivery.renewals(0, 10) == {}
+        assert delivery.terms() is None and delivery.condition() is not None
 
 
 TOGETHER = """
