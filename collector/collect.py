@@ -89,6 +89,11 @@ class Collector:
         """Ask `run` to hand over the partial window and return. Only sets a flag: a signal handler may."""
         self._stopping = True
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called. After a `run` that is to reload: too late for it, so whoever goes on has to stop."""
+        return self._stopping
+
     def reload(self) -> None:
         """Ask `run` to do so and return True, unless it is stopped before."""
         self._reloading = True

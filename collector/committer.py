@@ -190,12 +190,12 @@ class Committer:
         self._end()
 
     def _due(self) -> bool:
-        return bool(self.waiting or self._shed) and self._mono() >= self._again_mono
+        return bool(self.waiting or self._shed or self._writer is None) and self._mono() >= self._again_mono
 
     def _commit_all(self, stopping: bool) -> None:
         """Commit until nothing waits or the spool refuses."""
         try:
-            while self.waiting or self._shed:
+            while self.waiting or self._shed or (self._writer is None and not stopping):
                 self._commit_next()
                 self._failures = 0
                 self._beat("collecting")
@@ -259,7 +259,7 @@ class Committer:
                 evicted = self._evictor.run(self._wall())
             except SpoolDamaged as error:
                 self._set_aside()
-                self._tell(NoRoom(error))
+                self._tell(Kept(error, self.waiting, 0.0))
                 return
             except (HoldfastError, OSError) as error:
                 self._tell(NoRoom(error))

@@ -74,17 +74,19 @@ class Sums(Mapping[str, Cell]):
         self._sums: dict[str, Cell] | None = None
 
     def _added(self) -> dict[str, Cell]:
-        # Two threads may come here at once: each adds up by itself, and to the same.
-        if self._sums is None:
+        # Two threads may come here at once (committer, admin port): each adds up by itself, and to the same. That is
+        # why what was counted is taken before the look at the sums: while there are none, it is still there.
+        counted, sums = self._counted, self._sums
+        if sums is None:
             sums = {series: [cell[0]] for series, cell in self._cells.items()}
-            for times, adds in self._counted:
+            for times, adds in counted:
                 for line, came in times.items():
                     if came:
                         to, amount = adds[line]
                         sums.setdefault(to, [0.0])[0] += amount * came
             self._sums = sums
             self._counted = ()
-        return self._sums
+        return sums
 
     def __getitem__(self, series: str) -> Cell:
         return self._added()[series]

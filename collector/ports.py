@@ -3,9 +3,13 @@
 Inherited from the collector that this process was before, or bound anew; handed on to the one that it becomes.
 
 Promises: an address that is not configured any more is closed before another is bound; what was inherited is used as
-it is, with what waits in it. Does not promise that something is received there: that is the receivers' work.
+it is, with what waits in it. What came with a state that cannot be read is closed: clients connect anew, and a stand-in
+that nobody can ask for its share takes nothing more.
+
+Does not promise that something is received there: that is the receivers' work.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -36,6 +40,9 @@ class Ports:
             return next((Carried.from_json(from_memory(each)) for each in self._inherited.get(_STATE, ())), None)
         except (OSError, ValueError, LookupError, TypeError) as error:
             self.unread = repr(error)
+            for name in (_STREAMS, _STAND_IN):
+                for each in self._inherited.get(name, ()):
+                    os.close(each)
             return None
 
     @property

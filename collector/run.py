@@ -90,7 +90,7 @@ def run() -> None:
             ended=ports.carried.ended if ports.carried else None,
             tell=console.window_ended if ours.admin else lambda *_: None,
         )
-        with _signals(collector, receiver, ports):
+        with _signals(collector, receiver, ports) as asked:
             undisturbed()
             _say_what_is_open(ports, ours)
             for bound in ports.admin.bound:
@@ -101,6 +101,9 @@ def run() -> None:
             reloading = collector.run()
             if reloading:
                 hold_signals()
+                if collector.stopping:  # since it was decided: the successor is to hear that
+                    os.kill(os.getpid(), signal.SIGTERM)
+                asked.end()
             if not committer.finish(STOP_S):
                 lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
                 log_outcome(log, sparingly, lost)
@@ -172,7 +175,7 @@ class _Opening:
 
 
 @contextmanager
-def _signals(collector: Collector, receiver: Receiver, ports: Ports) -> Iterator[None]:
+def _signals(collector: Collector, receiver: Receiver, ports: Ports) -> Iterator[Reload]:
     """Answer signals meanwhile; afterwards they are ignored, so that a clean end becomes no killed one."""
 
     def reload() -> None:
@@ -190,7 +193,7 @@ def _signals(collector: Collector, receiver: Receiver, ports: Ports) -> Iterator
         signal.signal(each, lambda *_: collector.stop())
     release_signals()
     try:
-        yield
+        yield asked
     finally:
         for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)

@@ -117,11 +117,13 @@ def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: I
     def refused(why: str) -> None:
         log.error("reload_refused", extra=fields(reason=why))
 
-    signal.signal(signal.SIGHUP, Reload(check_arguments(named_config()), asked.set, refused).ask)
+    reload = Reload(check_arguments(named_config()), asked.set, refused)
+    signal.signal(signal.SIGHUP, reload.ask)
     release_signals()
     while not asked.is_set():
         asked.wait(turn())
     hold_signals()
+    reload.end()
     close()
     held.close()
     log.info("reloading")

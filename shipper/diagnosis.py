@@ -45,6 +45,15 @@ SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 """The first row whose exception it is."""
 
+OF_ANOTHER_AUTHORITY = (
+    "if it is the right server, set ca_file to its authority's certificate and use a name that its own one has"
+)
+TO_MEND = {
+    9: "look at the clocks of this host and of the server",
+    10: "renew it at the server, or its authority's in ca_file; if neither is old, look at this host's clock",
+}
+"""X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL's x509_vfy.h: no other authority or name would help."""
+
 
 def root(failure: BaseException) -> BaseException:
     """The innermost of the exceptions that speak of network or peer; what caused them is detail of a parser."""
@@ -74,10 +83,8 @@ def explain(failure: BaseException, budget: Budget, deadline_s: float, connect_d
         so_far = f" (so far: {cause})" if isinstance(cause, DeadlineExceeded) and cause.args else ""
         return f"{which} passed {where}{so_far}"
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return (
-            f"{peer} is not to be trusted: certificate verify failed: {cause.verify_message or cause}; if it "
-            "is the right server, set ca_file to its authority's certificate and use a name that its own one has"
-        )
+        advice = TO_MEND.get(cause.verify_code, OF_ANOTHER_AUTHORITY)
+        return f"{peer} is not to be trusted: certificate verify failed: {cause.verify_message or cause}; {advice}"
     detail = getattr(cause, "reason", None) or str(cause) or type(cause).__name__
     for kinds, sentence in SENTENCES:
         if isinstance(cause, kinds):

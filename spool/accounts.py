@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from spool.batch import State
+from spool.human import counted
 from spool.ledger import ranges
 
 SETTLED = (State.ACKNOWLEDGED, State.DEAD, State.EXPIRED)
@@ -268,9 +269,10 @@ def _states(ledger: Ledger, books: Books) -> Iterator[str]:
 
 
 def _attention(books: Books, points: Mapping[str, Counter[str]]) -> Iterator[str]:
-    lost = sum(each.points for each in books.losses)
-    if books.losses:
-        yield f"losses: {lost} points in {len(books.losses)} rows; see `holdfast losses`"
+    losses = [each for each in books.losses if each.batches or each.points or each.reason != DAMAGE]
+    if losses:  # a row of damage with neither says which numbers a new file left out
+        lost = counted(sum(each.points for each in losses), "point", "points")
+        yield f"losses: {lost} in {counted(len(losses), 'row', 'rows')}; see `holdfast losses`"
     dropped = sum(each.dropped for each in books.windows)
     if dropped:
         yield f"the kernel dropped {dropped} datagrams before they were received"

@@ -81,18 +81,32 @@ class Reload:
         self._command = [*program(sys.orig_argv, sys.argv), *check]
         self._accepted, self._refused, self._lend = accepted, refused, lend
         self._asked: SimpleQueue[None] = SimpleQueue()
-        threading.Thread(target=self._run, name="reload", daemon=True).start()
+        self._checking: subprocess.Popen[str] | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._thread.start()
 
     def ask(self, *_: object) -> None:
         """Ask for a reload. Only puts something into a queue that is safe in a signal handler."""
         self._asked.put(None)
+
+    def end(self) -> None:
+        """Answer nothing any more. To be called before `again`: a successor knows nothing of a check that goes on."""
+        self._ended = True
+        self.ask()
+        while self._thread.is_alive():
+            if self._checking is not None:
+                self._checking.kill()  # again, should the thread have been about to begin
+            self._thread.join(0.05)
 
     def _run(self) -> None:
         while True:
             self._asked.get()
             while not self._asked.empty():
                 self._asked.get()
-            problem = self._problem()
+            problem = None if self._ended else self._problem()
+            if self._ended:
+                return
             if problem is not None:
                 self._refused(problem)
             elif self._asked.empty():  # else the file may have changed since it was read
@@ -102,24 +116,28 @@ class Reload:
         """Why the program would not start now, or None."""
         added, lent = self._lend()
         try:
-            done = subprocess.run(
+            with subprocess.Popen(
                 self._command,
                 env={**os.environ, **added},
                 pass_fds=lent,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                timeout=CHECK_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            ) as self._checking:
+                try:
+                    stdout, stderr = self._checking.communicate(timeout=CHECK_S)
+                except subprocess.TimeoutExpired as error:
+                    self._checking.kill()
+                    return str(error)
+        except OSError as error:
             return str(error)
-        if done.returncode == 0:
+        if self._checking.returncode == 0:
             return None
-        said = [each.strip() for each in (done.stdout + done.stderr).splitlines() if each.strip()]
+        said = [each.strip() for each in (stdout + stderr).splitlines() if each.strip()]
         wrong = [" ".join(each.split()[1:]) for each in said if is_complaint(each)]
-        return "; ".join(wrong or said[-1:]) or f"its check ended with {done.returncode}"
+        return "; ".join(wrong or said[-1:]) or f"its check ended with {self._checking.returncode}"
 
 
 def is_complaint(line: str) -> bool:

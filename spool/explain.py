@@ -23,7 +23,8 @@ class Standing:
     """What is known of a batch at one destination.
 
     `state` is its row of `states` (None: unsent), `attempts` those that carried it and `changes` those that named it,
-    both oldest first. `older_unsent` are the unsent batches with lower ids. `silent_s` is how long ago the shipper's
+    both oldest first. `older_unsent` are the unsent batches with lower ids, `newest` tells whether it is of the
+    newest window, which goes before them. `silent_s` is how long ago the shipper's
     last heartbeat was (None: there is none). `max_age_s` is the destination's limit, if it has one.
     """
 
@@ -36,6 +37,7 @@ class Standing:
     silent_s: float | None
     max_age_s: float | None
     configured: bool = True
+    newest: bool = False
 
     @property
     def word(self) -> State:
@@ -137,7 +139,10 @@ def _sending(at: Standing, kept: Kept, now: float) -> str:
         wait = f"the next try is in {span(max(0.0, condition.next_try_at - now))}"
         parts.append(wait + (", with one batch; it resumes by itself" if condition.parked_since is not None else ""))
     older = counted(at.older_unsent, "older batch is", "older batches are")
-    parts.append(f"{older} before it" if at.older_unsent else "it is the next to go")
+    if at.newest and at.older_unsent and condition.parked_since is None:
+        parts.append(f"the newest window goes first, before {counted(at.older_unsent, 'older batch', 'older batches')}")
+    else:
+        parts.append(f"{older} before it" if at.older_unsent else "it is the next to go")
     limits = [kept.max_age_unsent_s] + ([] if at.max_age_s is None else [at.max_age_s])
     parts.append(f"it is given up about {clock(kept.window_end + min(limits), now)} if it has not arrived")
     return "; ".join(parts) + "."

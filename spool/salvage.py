@@ -105,7 +105,7 @@ def _opened(directory: Path, host: str, held: IO[str], at: float, tell: Callable
         _note_replacement(writer, heir, certain, at)
         if aside is None:  # else that is done when what can be saved is saved
             write_off(writer, destinations_on_disk(directory), {}, (0, 0), at)
-        tell(Replaced(aside, why or f"{path}: is gone"))
+        tell(Replaced(aside, why or (f"{path}: is gone" if aside is None else f"{path}: met damage while in use")))
     return writer
 
 

@@ -200,9 +200,7 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
         connection.execute(f"PRAGMA user_version = {len(steps)}")
 
 
-def check(
-    connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]], oldest: int | None = None
-) -> int:
+def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]], oldest: int | None = None) -> int:
     """The file's schema, from `oldest` (None: the newest) to the newest.
 
     Raises SpoolUnusable if the file is from a newer Holdfast, SpoolMissing if its writer has still to set it up.

@@ -13,7 +13,7 @@ settings.load_profile("holdfast")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Bytes are named by their length: those of a test that runs in two processes may hold a time stamp or be random."""
+    """Bytes are named by their length: two processes that run tests may have others, with a time stamp or random."""
     return f"{len(val)} bytes" if isinstance(val, bytes) and not val.isascii() else None
 
 

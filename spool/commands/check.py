@@ -63,7 +63,7 @@ def check(context: click.Context, full: bool, nagios: bool, as_object: bool) -> 
     worst = max(each.grade for each in found)
     if nagios:
         unknown = worst == 1 and {each.seen for each in found if each.grade} == {str(State.UNKNOWN)}
-        seen = [f"{each.what}: {each.seen}" for each in found if each.grade == worst and worst]
+        seen = [f"{each.what}: {each.seen}" for each in reversed(found) if each.grade == worst and worst]
         _tell_nagios(context, 3 if unknown else worst, "; ".join(seen) or "all is well", _numbers(place))
     if as_object:
         click.echo(as_json({"exit_code": worst, "findings": [asdict(each) for each in found]}, indent=2))

@@ -82,6 +82,7 @@ def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id
         return Standing(name, None, (), (), Condition(), 0, silent_s, max_age_s, configured)
     with SpoolReader(place.directory, name) as beside:
         older = beside.unsent_through(batch_id - 1)
+        newest = beside.header(batch_id).window_seq == beside.windows(limit=1)[0]["seq"]
     return Standing(
         name,
         delivery.state_row(batch_id),
@@ -92,6 +93,7 @@ def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id
         silent_s,
         max_age_s,
         configured,
+        newest,
     )
 
 

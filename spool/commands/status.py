@@ -78,7 +78,7 @@ def screen(facts: Facts, health: Health, unproved: Collection[str] = ()) -> Iter
     for each in facts.destinations:
         yield each.name, _destination(each, facts) + ("   best effort" if each.name in unproved else "")
         error = each.problem or (each.last_error if each.failures or each.parked_since is not None else None)
-        if error:
+        if error and error != each.parked_reason:
             yield "  error", error
         yield "  backlog", _backlog(each, facts)
     if not facts.destinations:

@@ -20,7 +20,7 @@ from spool.errand import Errands
 from spool.errors import SpoolDamaged
 from spool.evict import Evictor
 from spool.reader import SpoolReader
-from spool.salvage import open_spool
+from spool.salvage import open_spool, suspect
 
 
 def finished(end):
@@ -64,6 +64,22 @@ def spoil_the_schema(directory):
     connection.execute("CREATE TRIGGER t BEFORE INSERT ON batches BEGIN SELECT raise(ABORT, 'spoilt'); END")
     connection.commit()
     connection.close()
+
+
+def test_a_damaged_file_is_followed_by_the_next_without_waiting_for_a_window(running, tmp_path):
+    _, _, replaced = running
+    with sqlite3.connect(tmp_path / "spool.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with (tmp_path / "spool.db").open("r+b") as file:
+        size_bytes = file.seek(0, 2)
+        file.seek(4096)
+        file.write(b"\xde" * (size_bytes - 4096))
+    suspect(tmp_path, "shipper-main", time.time(), "database disk image is malformed")
+    until(lambda: replaced)
+    assert "met damage while in use" in replaced[0].why
+    with SpoolReader(tmp_path) as reader:
+        assert reader.last_id() >= 1
 
 
 @pytest.mark.parametrize("stopped_at_once", [False, True])

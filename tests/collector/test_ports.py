@@ -80,7 +80,15 @@ def test_connections_are_resumed_only_if_they_are_there():
     assert ports.carried is not None and ports.carried.held.gauges == {"g": 1.0}
 
 
-def test_a_state_that_cannot_be_read_is_told_and_nothing_is_carried():
-    ports = Ports(CollectorConfig(), take_over(hand_on({"state": [in_memory({"ended": "never"})]})))
-    assert (ports.carried, list(ports.streams)) == (None, [])
-    assert "ValueError" in ports.unread
+def test_a_state_that_cannot_be_read_is_told_and_nothing_is_carried_or_kept_open():
+    client, accepted = socket.socketpair()
+    stand_in, connection = socket.socketpair()
+    with client, stand_in:
+        handed = {"streams": [accepted.detach()], "stand_in": [connection.detach()]}
+        handed["state"] = [in_memory({"ended": "never"})]
+        ports = Ports(CollectorConfig(), take_over(hand_on(handed)))
+        assert (ports.carried, list(ports.streams), ports.stand_in) == (None, [], None)
+        assert "ValueError" in ports.unread
+        for each in (client, stand_in):
+            each.settimeout(5)
+            assert each.recv(1) == b"", "whoever is there hears that nobody goes on"

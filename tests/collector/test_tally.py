@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import collector.tally
 from collector.aggregate import OVERFLOW, Aggregate, series_key, series_parts
+from collector.known import Sums
 from collector.notices import Notice
 from collector.rules import MOST_NOTICES, Rejection
 from collector.statsd import STATSD, Dialect, parse
@@ -260,6 +261,21 @@ def test_what_is_only_counted_is_added_up_in_its_own_window():
         closed = aggregate.close(0.0)
         assert closed.counters == ({"c": float(lines)} if lines else {})
         assert (closed.lines, closed.accepted, sum(closed.rejected.values())) == (2 * lines, lines, lines)
+
+
+def test_who_looks_while_another_thread_adds_up_sees_all_that_was_counted():
+    class Interrupted(dict):
+        """Cells; whoever reads them first gives way to another thread, which gets done meanwhile."""
+
+        def items(self):
+            while self.others:
+                seen.append(self.others.pop()())
+            return super().items()
+
+    cells, seen = Interrupted(c=[1.0]), []
+    sums = Sums([({b"c:2|c": 3}, {b"c:2|c": ("c", 2.0)})], cells)
+    cells.others = [lambda: sums["c"]]
+    assert [sums["c"], *seen, sums["c"]] == [[7.0]] * 3
 
 
 def test_points_can_be_made_in_parts_and_again():

@@ -117,9 +117,11 @@ def unbootable() -> str | None:
         return "systemd is not installed"
     if cgroup2() is None:
         return "no control groups of version 2"
+    overlay = "mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir upper work && "
+    overlay += "mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt"
     tried = subprocess.run(
-        ["unshare", "--pid", "--mount", "--cgroup", "--net", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        ["unshare", "--pid", "--mount", "--cgroup", "--net", "--fork", "sh", "-c", overlay],
         capture_output=True,
         check=False,
     )
-    return f"no namespaces: {tried.stderr.decode().strip()}" if tried.returncode else None
+    return f"no namespaces or overlays: {tried.stderr.decode().strip()}" if tried.returncode else None

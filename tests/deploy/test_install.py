@@ -1,6 +1,6 @@
 """deploy/install into a folder of its own: it runs by the unit, is upgraded in place, and goes without its data.
 
-systemd itself is not here (see test_systemd.py): the unit's own commands are run with its own environment, as its own user.
+systemd itself is not here but in test_systemd.py: the unit's own commands are run with its environment, as its user.
 """
 
 import json

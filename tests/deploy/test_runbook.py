@@ -14,7 +14,19 @@ from tests import readme
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RUNBOOK = (DEPLOY / "README.md").read_text()
 ALIASES = {"hf": ["holdfast"], "ctl": ["supervisorctl"]}
-PLAIN = {"systemctl", "supervisorctl", "kill", "tar", "mkdir", "chown", "df", "sysctl", "alias", "install", "deploy/install"}
+PLAIN = {
+    "systemctl",
+    "supervisorctl",
+    "kill",
+    "tar",
+    "mkdir",
+    "chown",
+    "df",
+    "sysctl",
+    "alias",
+    "install",
+    "deploy/install",
+}
 """Not ours, or not Python's: that they exist is not for this test to say."""
 
 

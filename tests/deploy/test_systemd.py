@@ -12,11 +12,8 @@ import pytest
 from tests.deploy.booted import Booted, unbootable
 from tests.processes.pipeline import wait_until
 
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(bool(unbootable()), reason=f"{unbootable()}"),
-]
+WHY_NOT = unbootable()
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSTALL = (

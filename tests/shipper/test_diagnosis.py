@@ -48,6 +48,14 @@ def test_a_failure_is_one_sentence(failure: BaseException, phase: Phase | None, 
     assert told(failure, phase) == sentence
 
 
+@pytest.mark.parametrize(("code", "advice"), [(10, "renew it at the server"), (9, "clocks"), (18, "set ca_file")])
+def test_a_certificate_that_is_refused_is_told_with_what_would_help(code: int, advice: str) -> None:
+    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refused.verify_code, refused.verify_message = code, "why"
+    sentence = told(refused, Phase.TLS)
+    assert sentence.startswith(f"{PEER} is not to be trusted: certificate verify failed: why; ") and advice in sentence
+
+
 def test_the_limit_for_connecting_has_its_own_sentence() -> None:
     sentence = told(TimeoutError(), Phase.TLS, limit_s=5)
     assert sentence == f"connect deadline of 5 s passed during the TLS handshake with {PEER}"

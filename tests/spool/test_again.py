@@ -103,3 +103,14 @@ def test_a_check_that_is_not_content_says_why_and_another_may_be(monkeypatch, tm
     mended.touch()
     reloading.asked.ask()
     assert reloading.accepted.wait(10)
+
+
+def test_a_check_that_goes_on_at_the_end_is_ended_and_nobody_is_told_that_it_was(monkeypatch, tmp_path):
+    begun = tmp_path / "begun"
+    reloading = Reloading(monkeypatch, f"echo $$ > {begun}.new; mv {begun}.new {begun}; exec sleep 60")
+    reloading.asked.ask()
+    wait_until(begun.exists, 10, "the check has begun")
+    reloading.asked.end()
+    assert not Path("/proc", begun.read_text().strip()).exists(), "not even a zombie, which a successor would keep"
+    reloading.asked.ask()
+    assert (reloading.accepted.is_set(), reloading.refused) == (False, [])

@@ -25,7 +25,8 @@ def test_an_unsent_batch_says_what_it_waits_for(made) -> None:
     made.delivery().set_condition(Condition(failures=2, next_try_at=time.time() + 30, last_error="deadline 20 s"))
     screen = made.run("explain", "3").stdout
     assert "Unsent: 2 attempts in a row failed, the last with: deadline 20 s." in screen
-    assert "the next try is in" in screen and "2 older batches are before it" in screen
+    assert "the next try is in" in screen and "the newest window goes first, before 2 older batches" in screen
+    assert "1 older batch is before it" in made.run("explain", "2").stdout
     made.delivery().set_condition(Condition(parked_since=time.time(), parked_reason="401 no token"))
     assert "parked since" in made.run("explain", "3").stdout
     beat(made.directory, "shipper-main", time.time() - 600, "waiting")
