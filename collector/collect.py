@@ -91,7 +91,7 @@ class Collector:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called. After a `run` that is to reload: too late for it, so whoever goes on has to stop."""
+        """Whether `stop` was called; after a `run` that is to reload: too late, so that whoever goes on has to stop."""
         return self._stopping
 
     def reload(self) -> None:

@@ -97,13 +97,11 @@ def run() -> None:
                 Admin(bound.sockets[0], lambda line: console.answer(line, time.time(), committer.waiting)).start()
             committer.start(writer)
             writer = None  # the committer's now
+            release_signals()
             _relieve(stand_in)
             reloading = collector.run()
             if reloading:
-                hold_signals()
-                if collector.stopping:  # since it was decided: the successor is to hear that
-                    os.kill(os.getpid(), signal.SIGTERM)
-                asked.end()
+                _leave_signals(collector, asked)
             if not committer.finish(STOP_S):
                 lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
                 log_outcome(log, sparingly, lost)
@@ -118,6 +116,14 @@ def run() -> None:
         ports.close()
         if writer is not None:
             writer.close()
+
+
+def _leave_signals(collector: Collector, asked: Reload) -> None:
+    """Leave all that is asked from now on to the successor, and a stop that came too late for this collector."""
+    hold_signals()
+    if collector.stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+    asked.end()
 
 
 def _relieve(stand_in: StandIn) -> None:
@@ -185,13 +191,13 @@ def _signals(collector: Collector, receiver: Receiver, ports: Ports) -> Iterator
     def refused(why: str) -> None:
         log.error("reload_refused", extra=fields(reason=why))
 
+    hold_signals()  # so that no thread that is started now ever takes one that the main thread holds
     # A flag and a byte in a socket: safe under any number of signals, and it ends the wait at once.
     signal.set_wakeup_fd(receiver.wakeup.fileno(), warn_on_full_buffer=False)
     asked = Reload(check_arguments(named_config()), reload, refused, ports.lend)
     signal.signal(signal.SIGHUP, asked.ask)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: collector.stop())
-    release_signals()
     try:
         yield asked
     finally:

@@ -24,8 +24,8 @@ from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
 from spool.config import SpoolConfig
-from spool.errors import HoldfastError
-from spool.health import Facts, State, as_json, judge
+from spool.errors import HoldfastError, SpoolMissing
+from spool.health import GRACE_S, Facts, State, as_json, judge
 from spool.heartbeat import beat, heartbeats
 from spool.logfmt import fields
 from spool.reader import SpoolReader
@@ -72,7 +72,8 @@ class CheckIn:
         self._directory, self._limits, self._settings, self._report = directory, limits, settings, report
         self._destinations = {name: each for name, each in destinations.items() if each.checkin_url}
         self._senders, self._now, self._clock, self._draw = senders, now, clock, draw
-        self._due_at = dict.fromkeys(self._destinations, clock())
+        self._started_at = clock()
+        self._due_at = dict.fromkeys(self._destinations, self._started_at)
         self._look_at = clock() + LOOK_S
         self._told: dict[str, str] = {}  # the state that each server knows
         before = heartbeats(directory).get("checkin", {}).get("told_until", {})
@@ -125,8 +126,13 @@ class CheckIn:
     def _state(self, name: str) -> str:
         try:
             return str(judge(self._facts(name, self._now())).state)
-        except HoldfastError:
-            return State.FAIL
+        except HoldfastError as error:
+            return self._unseen(error)
+
+    def _unseen(self, error: HoldfastError) -> State:
+        """What it means that nothing can be seen: nothing yet, if everything has just been started."""
+        early = isinstance(error, SpoolMissing) and self._clock() - self._started_at < GRACE_S
+        return State.UNKNOWN if early else State.FAIL
 
     def _facts(self, name: str, now: float) -> Facts:
         return survey(self._directory, [name], self._limits, self._report.interval_s, now)
@@ -142,7 +148,7 @@ class CheckIn:
             owed = _owed(facts)
         except HoldfastError as error:  # no spool, or a damaged one: that is what the server has to know
             losses, host, owed = [], self._report.host, None
-            health = {"v": 1, "state": State.FAIL, "reasons": [str(error)], "at": now}
+            health = {"v": 1, "state": self._unseen(error), "reasons": [str(error)], "at": now}
         own = {"host": host, "version": self._report.version, "sqlite": self._report.sqlite}
         return {**health, **own, "owed": owed, "since": since, "losses_since": losses}
 

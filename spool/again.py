@@ -30,7 +30,10 @@ CHECK_S = 30.0
 
 
 def hold_signals() -> None:
-    """Let signals wait. Survives an exec; is inherited by what is started meanwhile."""
+    """Let signals wait: those for this thread, and all if the other threads were started like this.
+
+    Survives an exec; is inherited by what is started meanwhile, threads and processes.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 

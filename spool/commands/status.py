@@ -109,7 +109,8 @@ def _collector(facts: Facts) -> str:
     intake = facts.intake
     parts = [_process(facts, "collector")]
     parts.append(f"last commit {ago(intake.last_commit_at, facts.at)}")
-    parts += [f"{count(intake.series)} series", f"{intake.lines_per_s:,.1f} lines/s"]
+    rate = f"{intake.lines_per_s:.2g}" if 0 < intake.lines_per_s < 0.1 else f"{intake.lines_per_s:,.1f}"
+    parts += [f"{count(intake.series)} series", f"{rate} lines/s"]
     if intake.windows_waiting:
         parts.append(f"{counted(intake.windows_waiting, 'window', 'windows')} in memory, not committed yet")
     return "   ".join(parts)

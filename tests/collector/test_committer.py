@@ -88,7 +88,8 @@ def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_
     assert points["holdfast.rejected"].values == {"value": 1.0}
     assert (done.window.seq, done.window.lines, done.window.accepted) == (1, 2, 1)
     assert committer.commit_ms > 0
-    assert heartbeats(tmp_path)["collector"]["phase"] == "collecting"
+    assert committer.finish(5)
+    assert heartbeats(tmp_path)["collector"]["last_window"] == 1
 
 
 def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(made, tmp_path):

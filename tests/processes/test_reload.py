@@ -236,6 +236,27 @@ def test_a_stop_during_a_reload_is_a_stop_and_a_second_reload_is_another(pipelin
     pipeline.check_windows()
 
 
+STOP_AT_LAST_TURNS = """
+import os, signal
+from collector.reception import Reception
+def last_turns(self, before=Reception.last_turns):
+    os.kill(os.getpid(), signal.SIGTERM)
+    before(self)
+if '"state"' not in os.environ.get("HOLDFAST_INHERITED", ""):
+    Reception.last_turns = last_turns
+"""
+
+
+def test_a_stop_that_comes_too_late_for_a_collector_that_reloads_is_its_successors(pipeline: Reloaded) -> None:
+    pipeline.write([f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"])
+    (pipeline.home / "sitecustomize.py").write_text(STOP_AT_LAST_TURNS)
+    pipeline.begin()
+    pipeline.hang_up("reloading")
+    assert pipeline.processes["collector"].wait(10) == 0
+    assert " reloaded " in pipeline.log("collector")
+    pipeline.check_windows()
+
+
 def test_the_admin_port_is_the_same_before_and_after(pipeline: Reloaded) -> None:
     port, admin = free_port(socket.SOCK_DGRAM), free_port()
     pipeline.write([f"udp://127.0.0.1:{port}"], extra=f'admin = "127.0.0.1:{admin}"')

@@ -53,6 +53,8 @@ def test_health_is_told_once_a_minute_and_a_missing_spool_is_what_is_told(tmp_pa
     server, clock = Server(), [0.0]
     assert told_within(made(tmp_path, server, clock), server, clock, 600) == 10
     assert server.told[-1]["state"] == "FAIL" and "spool.db" in str(server.told[-1]["reasons"])
+    # The collector may be starting in this moment.
+    assert server.told[0]["state"] == "UNKNOWN" and "spool.db" in str(server.told[0]["reasons"])
 
 
 def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
@@ -69,14 +71,14 @@ def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
 def test_a_change_of_state_is_told_without_waiting_for_the_minute(tmp_path: Path) -> None:
     server, clock = Server(), [0.0]
     checkin = made(tmp_path, server, clock)
-    told_within(checkin, server, clock, 70)
-    assert {each["state"] for each in server.told} == {"FAIL"}
+    told_within(checkin, server, clock, 80)
+    assert server.told[-1]["state"] == "FAIL"
     (tmp_path / "collector.lock").touch()
     os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
     SpoolWriter.open(tmp_path, "web-1").close()
     assert told_within(checkin, server, clock, LOOK_S) == 1
     assert server.told[-1]["state"] == "UNKNOWN"
-    assert told_within(checkin, server, clock, 50) == 0
+    assert told_within(checkin, server, clock, 40) == 0
 
 
 def test_losses_are_told_until_the_server_has_taken_them(tmp_path: Path) -> None:
