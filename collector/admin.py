@@ -48,10 +48,14 @@ class Admin:
             except OSError:  # gone already, or out of descriptors
                 self._closing.wait(0.1)
                 continue
-            if self._room.acquire(blocking=False):
-                threading.Thread(target=self._serve, args=(client,), name="admin-client", daemon=True).start()
-            else:
+            if not self._room.acquire(blocking=False):
                 client.close()
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(client,), name="admin-client", daemon=True).start()
+            except RuntimeError:  # no more threads
+                client.close()
+                self._room.release()
 
     def _serve(self, client: socket.socket) -> None:
         try:

@@ -7,7 +7,8 @@
 That a line is only counted spares the look at its counter: processors wait for memory. And it is added up when the
 window is looked at first, on another thread, not when it ends: 100,000 sums would keep the sockets waiting.
 
-Promises: ending a window costs milliseconds for 100,000 lines; what was handed out is not written to any more.
+Promises: ending a window costs milliseconds for 100,000 lines; what was counted and handed out is not written to any
+more, and what a line adds never changes.
 """
 
 from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence

@@ -72,12 +72,18 @@ def _beneath(failure: BaseException) -> BaseException | None:
     return failure.__cause__ or held or context
 
 
+def out_of_time(failure: BaseException) -> bool:
+    """Whether it was a deadline that struck: the whole one, or that for names or for connecting."""
+    cause = root(failure)
+    return isinstance(cause, TimeoutError) and cause.errno is None  # with errno it is the kernel's ETIMEDOUT
+
+
 def explain(failure: BaseException, budget: Budget, deadline_s: float, connect_deadline_s: float, host: str) -> str:
     """The sentence. `host` stands for the peer until there is an address."""
     cause = root(failure)
     peer = budget.address or host
     where = WHILE[budget.phase].format(peer)
-    if isinstance(cause, TimeoutError) and cause.errno is None:  # with errno it is the kernel's ETIMEDOUT
+    if out_of_time(cause):
         whole = budget.limit is budget.deadline or budget.deadline.passed()
         which = f"deadline of {deadline_s:g} s" if whole else f"connect deadline of {connect_deadline_s:g} s"
         so_far = f" (so far: {cause})" if isinstance(cause, DeadlineExceeded) and cause.args else ""

@@ -48,12 +48,12 @@ class Evidence:
         self._next_at = {False: float("-inf"), True: float("-inf")}
 
     def keep(self, attempt: Attempt, ids: str) -> Path | None:
-        """Write a file about `attempt`, which carried the batches `ids`, if it came to its deadline.
+        """Write a file about `attempt`, which carried the batches `ids`, if a deadline ended it.
 
         At most one a minute, and one a minute about overruns. None if nothing was written: a full disk costs the file.
         """
         overran = attempt.overshoot_ms > OVERRUN_MS
-        if not (attempt.deadline_exceeded or overran) or self._clock() < self._next_at[overran]:
+        if not (attempt.out_of_time or overran) or self._clock() < self._next_at[overran]:
             return None
         self._next_at[overran] = self._clock() + PAUSE_S
         why = attempt.error or "the answer was complete"

@@ -42,8 +42,8 @@ class Attempt:
 
     `phase` is the last one reached: READ for an answer. `timings.close_ms` is None where the connection stayed
     open. `overshoot_ms` is how far past the deadline the attempt ended, 0 if before. `deadline_exceeded` tells of the
-    whole deadline, not of the limits for names and connecting. `error` is a sentence, None if there is a response.
-    `socket_state` is what the kernel knew of the connection when the deadline had passed (shipper/tcpinfo.py).
+    whole deadline, `out_of_time` of the limits for names and connecting too. `error` is a sentence, None if there is
+    a response. `socket_state` is what the kernel knew of the connection when a deadline had passed (tcpinfo.py).
     """
 
     response: Response | None
@@ -57,3 +57,4 @@ class Attempt:
     error: str | None
     deadline_exceeded: bool
     socket_state: Mapping[str, int] | None = None
+    out_of_time: bool = False

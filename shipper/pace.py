@@ -37,10 +37,11 @@ class Pace:
         self._learned_at = NEVER
 
     def take_up(self, condition: Condition, now: float, clock: float) -> None:
-        """Go on from a stored condition. A clock that was set back makes nobody wait for longer than 15 min."""
+        """Go on from a stored condition. A clock that was set back makes nobody wait for longer than the wait was."""
         self.condition = condition
         if condition.next_try_at is not None:
-            self.try_at = clock + min(max(condition.next_try_at - now, 0.0), backoff.RETRY_AFTER_MOST_S)
+            wait_s = condition.next_try_at - (condition.last_attempt_at or now)
+            self.try_at = clock + max(min(condition.next_try_at - now, wait_s, backoff.RETRY_AFTER_MOST_S), 0.0)
 
     @property
     def parked(self) -> bool:

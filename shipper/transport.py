@@ -34,7 +34,7 @@ import urllib3.exceptions
 from shipper.budget import BODY_BYTES, AnswerTooLarge, Budget, Phase
 from shipper.connections import Dialler, OddAnswer, pools
 from shipper.deadline import Deadline
-from shipper.diagnosis import explain
+from shipper.diagnosis import explain, out_of_time
 from shipper.exchange import Attempt, Request, Response
 from shipper.resolver import Resolver
 from shipper.sockets import tls_context
@@ -79,17 +79,18 @@ class Transport:
         """
         budget = Budget(Deadline.after(deadline_s, self._clock))
         began_at = budget.deadline.at - deadline_s
-        response, error = None, None
+        response, error, struck = None, None, False
         with budget.in_force():
             try:
                 response = self._exchange(request, budget)
             except FAILURES as failure:
                 host = request.url.partition("//")[2].partition("/")[0].rpartition("@")[2]
+                struck = out_of_time(failure)
                 error = explain(failure, budget, deadline_s, self._connect_deadline_s, host)
             finally:  # also when a signal handler raises: nothing half-sent stays behind
                 phase = budget.phase or Phase.DNS
                 exceeded = response is None and budget.deadline.passed()
-                if exceeded and budget.wire is not None and not budget.socket_state:
+                if (exceeded or struck) and budget.wire is not None and not budget.socket_state:
                     budget.socket_state = budget.wire.kernel_state()
                 self._settle(budget, clean=response is not None)
         ended_at = self._clock()
@@ -105,6 +106,7 @@ class Transport:
             error=error,
             deadline_exceeded=exceeded,
             socket_state=budget.socket_state or None,
+            out_of_time=exceeded or struck,
         )
 
     def close(self) -> None:

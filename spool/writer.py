@@ -297,6 +297,7 @@ class SpoolWriter:
 
     def checkpoint(self) -> None:
         """Move the WAL into spool.db and cut it to nothing if no reader stands in the way; never waits for one."""
+        self._checkpointer.close()  # what it has begun must not find everything moved: see checkpoint.py
         with translated(self.path):
             self._connection.execute("PRAGMA busy_timeout = 0")
             try:

@@ -1,11 +1,15 @@
 """What tests of more than one package begin with."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.browser import Browser, Page
+
+# A shell starts what runs in the background deaf to Ctrl-C, and so would be the programs that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes depends on what else runs: a test says what it promises, not how fast.
 settings.register_profile("holdfast", deadline=None)

@@ -36,6 +36,7 @@ def ended(overshoot_ms: float = 0.4, exceeded: bool = True, response: Response |
         error=None if response else "deadline of 1 s passed while waiting for the answer of 192.0.2.7:443",
         deadline_exceeded=exceeded,
         socket_state={"state": 1, "unacked_bytes": 65483, "retransmits": 3},
+        out_of_time=exceeded,
     )
 
 

@@ -28,6 +28,9 @@ def test_a_stored_wait_is_kept_and_a_clock_set_back_makes_none_for_ever() -> Non
     assert again.try_at == 140.0
     again.take_up(Condition(failures=3, next_try_at=NOW + 86_400), NOW, 100.0)
     assert again.try_at == 1000.0
+    # What was waited for is known: the clock has been set back by an hour since.
+    again.take_up(Condition(failures=3, last_attempt_at=NOW + 3_600, next_try_at=NOW + 3_608), NOW, 100.0)
+    assert again.try_at == 108.0
 
 
 def test_a_parked_destination_gets_one_batch_at_a_time() -> None:

@@ -346,6 +346,7 @@ def test_the_limit_for_connecting_is_said_by_its_name(ca_file: Path, server: Ser
     assert attempt.total_ms < 450
     assert attempt.error.startswith("connect deadline of 0.2 s passed during the TLS handshake with 127.0.0.1:")
     assert not attempt.deadline_exceeded
+    assert attempt.out_of_time
 
 
 def test_an_attempt_that_a_signal_breaks_off_leaves_nothing_behind(transport: Transport) -> None:
