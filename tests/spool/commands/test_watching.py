@@ -20,7 +20,7 @@ def test_on_a_terminal_each_round_is_drawn_over_the_one_before_and_the_last_one_
     command = [*PYTHON, "-c", str(made.config), "list", "-n", "30", "--watch"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env=dict(os.environ),  # not LINES and COLUMNS, which readline puts beside it
+        env={name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")},  # readline's
     )  # fmt: skip
     os.close(theirs)
     seen = b""
