@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_following_goes_on_until_it_is_interrupted(made, monkeypatch) -> None:
         else:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("spool.cli.time.sleep", wait)
+    # This module's alone: threads that other tests have left here sleep, too.
+    monkeypatch.setattr("spool.cli.time", SimpleNamespace(**{**vars(time), "sleep": wait}))
     screen = made.run("tail", "-f").stdout
     assert screen.count("committed") == 2 and len(waited) == 2
 
