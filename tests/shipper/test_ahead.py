@@ -1,24 +1,12 @@
 """What is read while the server works on the request before."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from shipper.ahead import Ahead
 from spool.delivery import State
 from spool.reader import SpoolReader
 from tests.processes.pipeline import wait_until
 from tests.shipper.host import Host
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path / "spool")
-    yield host
-    host.drain.close()
-    host.writer.close()
 
 
 def test_what_was_guessed_is_there_once_and_what_was_not_picked_is_forgotten(host: Host) -> None:

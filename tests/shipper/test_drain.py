@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from spool.delivery import DeliveryReader, State
 from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
 from tests.shipper.host import Host, Late, reply
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path / "spool")
-    yield host
-    host.drain.close()
-    host.writer.close()
 
 
 def test_everything_committed_is_acknowledged_once(host: Host) -> None:

@@ -17,14 +17,6 @@ from tests.shipper.test_transport import Server
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path / "spool")
-    yield host
-    host.drain.close()
-    host.writer.close()
-
-
-@pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
     yield made

@@ -16,14 +16,6 @@ from tests.shipper.host import Host, reply
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path / "spool")
-    yield host
-    host.drain.close()
-    host.writer.close()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store.open(tmp_path / "receiver")
     yield store

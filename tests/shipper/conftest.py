@@ -1,0 +1,17 @@
+"""What several tests of the shipper begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.shipper.host import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A spool with a shipper on it, closed afterwards."""
+    host = Host(tmp_path / "spool")
+    yield host
+    host.drain.close()
+    host.writer.close()
