@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.receiver.store import Store
 from tests.shipper.host import Host
 
 
@@ -15,3 +16,11 @@ def host(tmp_path: Path) -> Iterator[Host]:
     yield host
     host.drain.close()
     host.writer.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Where a reference server beside that spool keeps what it took (`Server.reference`)."""
+    store = Store.open(tmp_path / "receiver")
+    yield store
+    store.close()

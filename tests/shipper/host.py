@@ -10,6 +10,8 @@ from shipper.budget import Phase, Timings
 from shipper.config import DestinationConfig, ShipperConfig
 from shipper.drain import Drain, Sender, Surroundings
 from shipper.exchange import Attempt, Request, Response
+from shipper.receiver.intake import documents
+from shipper.receiver.store import Store
 from shipper.transport import Transport
 from spool.batch import Point, Window
 from spool.delivery import DeliveryReader, State
@@ -45,6 +47,21 @@ class Server:
         for key in keys:
             self.stored[key] = self.stored.get(key, 0) + 1
         return Response(200, {}, json.dumps({"accepted": keys, "duplicate": [], "rejected": []}).encode())
+
+    def reference(self, store: Store, limit_bytes: int = 10**9) -> Callable[[list[str]], Response]:
+        """What the reference server with that store answers, behind a proxy that takes bodies up to `limit_bytes`."""
+
+        def answer(keys: list[str]) -> Response:
+            assert self.last is not None
+            body = self.last.body
+            if len(body) > limit_bytes:
+                return reply(413)(keys)
+            receipt = store.add(documents(body, gzipped=True, limit_bytes=2**30), 0.0)
+            assert not receipt.rejected
+            said = {"accepted": receipt.accepted, "duplicate": receipt.duplicate, "rejected": []}
+            return Response(200, {}, json.dumps(said).encode())
+
+        return answer
 
     def attempt(self, request: Request, deadline_s: float) -> Attempt:
         self.last = request

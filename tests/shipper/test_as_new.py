@@ -4,13 +4,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from shipper.receiver.store import Store
 from spool.batch import State
 from spool.delivery import Delivery
 from tests.shipper.host import Host, reply
-from tests.shipper.test_too_large import host, receiver, store  # noqa: F401 - fixtures
 
 
-def replay(host: Host, ids: list[int], as_new: bool) -> None:  # noqa: F811
+def replay(host: Host, ids: list[int], as_new: bool) -> None:
     """What the operator's command does, in a process of its own."""
     with Delivery.open(host.directory, "main", host.writer.spool_id) as delivery:
         assert delivery.make_unsent(ids, host.clock.at, "root", "replay", [State.ACKNOWLEDGED], as_new) == len(ids)
@@ -30,8 +30,8 @@ def total(tmp_path: Path) -> float:
     return received(tmp_path, "select total(value) from points")[0][0]
 
 
-def test_a_server_that_kept_the_keys_of_what_it_lost_takes_it_as_new(host, store, tmp_path):  # noqa: F811
-    host.server.answer = receiver(host, store, 10**9)
+def test_a_server_that_kept_the_keys_of_what_it_lost_takes_it_as_new(host: Host, store: Store, tmp_path: Path) -> None:
+    host.server.answer = host.server.reference(store)
     ids = host.commit(windows=3)
     host.run()
     lose_the_data(tmp_path)
@@ -50,7 +50,7 @@ def test_a_server_that_kept_the_keys_of_what_it_lost_takes_it_as_new(host, store
     assert runs == [(1, 3)], "its windows are those of the spool"
 
 
-def test_what_is_sent_as_new_has_the_same_key_and_bytes_on_each_retry_and_after_a_restart(host):  # noqa: F811
+def test_what_is_sent_as_new_has_the_same_key_and_bytes_on_each_retry_and_after_a_restart(host: Host) -> None:
     (batch,) = host.commit(points=20)
     host.run()
     replay(host, [batch], as_new=True)
@@ -71,8 +71,8 @@ def test_what_is_sent_as_new_has_the_same_key_and_bytes_on_each_retry_and_after_
     assert host.server.requests[-1] == [key]
 
 
-def test_what_a_server_took_in_parts_goes_as_new_with_all_its_points(host, store, tmp_path):  # noqa: F811
-    take = receiver(host, store, 1_000)
+def test_what_a_server_took_in_parts_goes_as_new_with_all_its_points(host: Host, store: Store, tmp_path: Path) -> None:
+    take = host.server.reference(store, 1_000)
     host.server.answer = lambda keys: "reset by peer" if len(host.server.requests) > 5 else take(keys)
     (batch,) = host.commit(points=1_000)
     host.run()

@@ -1,40 +1,12 @@
 """413 from end to end: the hub, real files, and what the reference server stores of batches that come in parts."""
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 
 from shipper.exchange import Response
-from shipper.receiver.intake import documents
 from shipper.receiver.reader import StoreReader
 from shipper.receiver.store import Store
 from spool.delivery import DeliveryReader, State
 from tests.shipper.host import Host, reply
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(tmp_path / "receiver")
-    yield store
-    store.close()
-
-
-def receiver(host: Host, store: Store, limit_bytes: int) -> Callable[[list[str]], Response]:
-    """The reference server behind a proxy that takes bodies up to `limit_bytes`."""
-
-    def answer(keys: list[str]) -> Response:
-        body = host.server.last.body
-        if len(body) > limit_bytes:
-            return reply(413)(keys)
-        receipt = store.add(documents(body, gzipped=True, limit_bytes=2**30), 0.0)
-        assert not receipt.rejected
-        said = {"accepted": receipt.accepted, "duplicate": receipt.duplicate, "rejected": []}
-        return Response(200, {}, json.dumps(said).encode())
-
-    return answer
 
 
 def total(store: Store) -> float:
@@ -43,7 +15,7 @@ def total(store: Store) -> float:
 
 
 def test_windows_over_the_servers_limit_arrive_whole_each_point_once(host: Host, store: Store) -> None:
-    host.server.answer = receiver(host, store, 1_000)
+    host.server.answer = host.server.reference(store, 1_000)
     ids = host.commit(windows=4, points=1_000)
     host.run(seconds=60)
     assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
@@ -60,7 +32,7 @@ def test_windows_over_the_servers_limit_arrive_whole_each_point_once(host: Host,
 def test_a_restart_in_the_middle_of_a_batch_and_another_limit_after_it_count_no_point_twice(
     host: Host, store: Store
 ) -> None:
-    take = receiver(host, store, 1_000)
+    take = host.server.reference(store, 1_000)
     taken: list[list[str]] = []
 
     def first_two(keys: list[str]) -> Response | str:
@@ -76,7 +48,7 @@ def test_a_restart_in_the_middle_of_a_batch_and_another_limit_after_it_count_no_
     for limit_bytes in (500, 2_000, 10**9):  # smaller parts of stored ones, larger ones, and the whole
         host.drain.close()
         host.restarted()
-        host.server.answer = receiver(host, store, limit_bytes)
+        host.server.answer = host.server.reference(store, limit_bytes)
         host.run(seconds=61)
         assert host.states() == {batch: State.ACKNOWLEDGED} and total(store) == 1_000
         host.drain._delivery.make_unsent([batch], host.clock.at, "root", "replay", [State.ACKNOWLEDGED])
@@ -85,7 +57,7 @@ def test_a_restart_in_the_middle_of_a_batch_and_another_limit_after_it_count_no_
 
 
 def test_one_point_that_no_server_takes_is_named_and_the_others_arrive(host: Host, store: Store) -> None:
-    take = receiver(host, store, 10**9)
+    take = host.server.reference(store)
     bad = b"api.hits.777"
 
     def answer(keys: list[str]) -> Response:
@@ -113,7 +85,7 @@ def test_a_server_to_which_everything_is_too_large_parks_and_nothing_dies(host: 
     with DeliveryReader(host.directory, "main") as delivery:
         assert delivery.condition().parked_since is not None
     assert len(host.server.requests) < 150  # of which 120 probe
-    host.server.answer = receiver(host, store, 10**9)
+    host.server.answer = host.server.reference(store)
     host.run(seconds=900)
     assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 20
     assert total(store) == 600
