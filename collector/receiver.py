@@ -57,10 +57,9 @@ class DatagramSource:
         taken: list[bytes] = []
         size_bytes = too_long = 0
         while len(taken) + too_long < limit and size_bytes < DRAIN_BYTES:
-            got = receive(fileno)
+            got, lengths = receive(fileno)
             if not got:
                 break
-            lengths = list(map(len, got))
             size_bytes += sum(lengths)
             if max(lengths) > MAX_DATAGRAM_BYTES:
                 whole = [each for each in got if len(each) <= MAX_DATAGRAM_BYTES]

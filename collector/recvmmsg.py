@@ -58,11 +58,11 @@ class Slots:
         words = memoryview(self._datagrams).cast("B").cast("I")
         self._lengths = words[_Datagram.length.offset // 4 :: ctypes.sizeof(_Datagram) // 4]
 
-    def receive(self, fileno: int) -> list[bytes]:
-        """Up to SLOTS datagrams of a socket; none if it is empty or has an error, which is gone then."""
+    def receive(self, fileno: int) -> tuple[list[bytes], list[int]]:
+        """Up to SLOTS datagrams of a socket and their lengths; none if it is empty or has an error, which is gone then."""
         count = _recvmmsg(fileno, self._address, SLOTS, socket.MSG_DONTWAIT, None)
         if count <= 0:
-            return []
+            return [], []
         area = self._area
         lengths = self._lengths[:count].tolist()
-        return [area[start : start + length] for start, length in zip(_STARTS, lengths, strict=False)]
+        return [area[start : start + length] for start, length in zip(_STARTS, lengths, strict=False)], lengths

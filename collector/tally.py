@@ -8,8 +8,10 @@
 What is looked up belongs to one window (aggregate.Known) and points at what to add to. A line's first time in a
 window goes the long way; what its shape means is remembered over the windows, so even then it is seldom parsed.
 
-Lines are taken in the order of reception, which is all that gauges ask for. Counting identical lines in C before
-looking at them was tried: with 10,000 names hardly two lines of a turn are equal, and it cost what it should save.
+Lines are taken in the order of reception, which is all that gauges ask for. Tried, and not better: counting identical
+lines in C before looking at them (with 10,000 names hardly two lines of a turn are equal); lines as str; numbers looked
+up; positions, numbers and names of a whole turn found by numpy. That took 0.23 us a line where this takes 0.35 if a turn
+had 25,000 lines, no less where it had 1,000, which is what 50,000 lines per second make, and 17 MiB for the library.
 
 Promises: the result is that of parsing each line; accepted and rejected lines add up to the lines that are not
 blank. Memory is bounded: MEMO_LINES shapes here and entries in each window, of lines of at most MEMO_LINE_BYTES.
@@ -66,7 +68,9 @@ class Tally:
 
     def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:
         """Fold the lines of these datagrams, in their order, into a window."""
-        lines = b"\n".join(datagrams).split(b"\n")
+        text = b"\n".join(datagrams)
+        # Most clients send a line in a datagram: those are lines already.
+        lines = datagrams if text.count(b"\n") == len(datagrams) - 1 else text.split(b"\n")
         into.lines += len(lines)
         known = into.known[self._dialect]
         times, came, without_number = known.times, known.times.get, known.shapes.get
