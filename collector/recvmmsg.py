@@ -59,7 +59,7 @@ class Slots:
         self._lengths = words[_Datagram.length.offset // 4 :: ctypes.sizeof(_Datagram) // 4]
 
     def receive(self, fileno: int) -> tuple[list[bytes], list[int]]:
-        """Up to SLOTS datagrams of a socket and their lengths; none if it is empty or has an error, which is gone then."""
+        """Up to SLOTS datagrams of a socket, and their lengths; none if it is empty or had an error, which is gone."""
         count = _recvmmsg(fileno, self._address, SLOTS, socket.MSG_DONTWAIT, None)
         if count <= 0:
             return [], []

@@ -9,9 +9,9 @@ What is looked up belongs to one window (aggregate.Known) and points at what to 
 window goes the long way; what its shape means is remembered over the windows, so even then it is seldom parsed.
 
 Lines are taken in the order of reception, which is all that gauges ask for. Tried, and not better: counting identical
-lines in C before looking at them (with 10,000 names hardly two lines of a turn are equal); lines as str; numbers looked
-up; positions, numbers and names of a whole turn found by numpy. That took 0.23 us a line where this takes 0.35 if a turn
-had 25,000 lines, no less where it had 1,000, which is what 50,000 lines per second make, and 17 MiB for the library.
+lines in C before looking at them (with 10,000 names hardly two lines of a turn are equal); lines as str; a memo of
+numbers; positions, numbers and names of a whole turn found by numpy. That took 0.23 us a line where this takes 0.35 in
+turns of 25,000 lines, no less in those of 1,000, which is what 50,000 lines per second make, and 17 MiB.
 
 Promises: the result is that of parsing each line; accepted and rejected lines add up to the lines that are not
 blank. Memory is bounded: MEMO_LINES shapes here and entries in each window, of lines of at most MEMO_LINE_BYTES.

@@ -119,7 +119,7 @@ class Batch:
         if seen != self.sha256:
             raise PayloadError(
                 f"batch {self.id}: payload has SHA-256 {seen[:12]}..., stored was {self.sha256[:12]}...: "
-                "the disk changed it. It will not be sent; see `holdfast show {self.id}`."
+                f"the disk changed it. It will not be sent; see `holdfast show {self.id}`."
             )
         return self.payload
 

@@ -95,7 +95,7 @@ def test_a_rotten_batch_is_shown_as_far_as_possible_and_ends_with_damage(made) -
     db.close()
     result = made.run("show", "1", "--points", exit_code=2)
     assert "!undecodable" in result.stdout
-    assert "the disk changed it" in result.stderr
+    assert "the disk changed it" in result.stderr and "see `holdfast show 1`" in result.stderr
     assert "the disk changed it" in made.run("show", "1", "--raw", exit_code=2).stderr
     assert {row["name"] for row in made.json("points")} == {"api.hits", "!undecodable"}
 
