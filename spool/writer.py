@@ -196,7 +196,7 @@ class SpoolWriter:
                 "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (window.seq, window.start, window.end, committed_at, batches[0].id, batches[-1].id)
                 + (len(window.points), window.series, window.datagrams, window.lines, window.accepted)
-                + (sum(window.rejected.values()), _JSON(dict(window.rejected)))
+                + (sum(window.rejected.values()), _JSON(dict(window.rejected)) if window.rejected else "{}")
                 + (window.dropped, window.overflowed, int(window.partial)),
             )
         self._last_batch = batches[-1].id

@@ -81,3 +81,41 @@ def test_a_large_log_that_a_killed_process_left_delays_no_start_and_loses_nothin
     writer = SpoolWriter.open(tmp_path, "host-1")
     assert writer.next_window_seq() == first + 1 > WAL_LIMIT_BYTES // 900_000
     writer.close()
+
+
+COMMITS = """
+import sys
+from pathlib import Path
+from spool.writer import SpoolWriter
+from tests.spool.test_writer import noisy
+
+writer = SpoolWriter.open(Path(sys.argv[1]), "host-1")
+for seq in range(1, 1 + int(sys.argv[2])):
+    writer.commit(noisy(seq, 1_000), 1.0)
+writer.close()
+"""
+
+
+def times_asked_for(folder: Path, commits: int) -> int:
+    """How often a process that commits so many windows asked for the facts of its log, its times among them."""
+    traced, command = folder / "traced", [sys.executable, "-c", COMMITS, folder / "spool", str(commits)]
+    folder.mkdir()
+    strace = ["strace", "-f", "-qq", "-y", "-o", traced, "-e", "trace=%%stat"]
+    subprocess.run([*strace, *command], check=True, cwd=ROOT, capture_output=True, timeout=60)
+    lines = traced.read_text().splitlines()
+    assert any("/spool.db" in line for line in lines), "strace saw nothing"
+    return sum("/spool.db-wal" in line for line in lines)
+
+
+def test_a_commit_does_not_make_the_next_one_slower_by_asking_for_the_times_of_its_log(tmp_path):
+    assert times_asked_for(tmp_path / "few", 2) == times_asked_for(tmp_path / "more", 12)
+
+
+def test_a_large_log_is_seen_also_by_a_process_that_has_no_descriptor_left(tmp_path):
+    (tmp_path / "spool.db-wal").write_bytes(b"1234567")
+    script = (
+        "import resource, sys; from pathlib import Path; from spool.checkpoint import log_bytes;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0)); print(log_bytes(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "spool.db"]
+    assert subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=60).stdout == b"7\n"
