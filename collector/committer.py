@@ -85,6 +85,7 @@ Outcome = Committed | Kept | Lost | Evicted | NoRoom | ErrandDone
 class Committer:
     """Owns the SpoolWriter while it runs, and keeps the spool within its limits after each commit.
 
+    `listens` are the addresses that its heartbeat names, for check.py.
     `evictor` and `errands` make what evicts from an opened spool and what does the operator's errands there. `tell`
     gets what happened, on its thread; `wait` sleeps (s).
     """
@@ -102,11 +103,13 @@ class Committer:
         wall: Callable[[], float],
         mono: Callable[[], float],
         wait: Callable[[float], None],
+        listens: Sequence[str] = (),
     ) -> None:
         self._open_spool, self._directory, self._make_evictor = open_spool, directory, evictor
         self._make_errands = errands
         self._quantiles, self._interval_s = quantiles, interval_s
         self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
+        self._listens = list(listens)
         self._writer: SpoolWriter | None = None
         self._evictor: Evictor | None = None
         self._errands: Errands | None = None
@@ -309,7 +312,8 @@ class Committer:
         except HoldfastError:
             pass  # what was known last is still true
         try:
-            beat(self._directory, "collector", self._wall(), phase, windows_waiting=self.waiting, **self._numbers)
+            told = {"windows_waiting": self.waiting, "listens": self._listens, **self._numbers}
+            beat(self._directory, "collector", self._wall(), phase, **told)
         except OSError:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
