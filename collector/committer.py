@@ -117,7 +117,7 @@ class Committer:
         self._changed = threading.Condition()
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
-        self._current: Window | None = None  # points made, not committed yet
+        self._current: Finished | Window | None = None  # not committed yet; then with its points made
         self._shed: list[tuple[Window, str]] = []  # with the reason
         self._newly_shed = 0
         self._stopping = False
@@ -136,7 +136,13 @@ class Committer:
     @property
     def waiting(self) -> int:
         """Windows in memory that are not committed."""
-        return len(self._waiting) + (self._current is not None)
+        with self._changed:
+            return len(self._waiting) + (self._current is not None)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the spool refused the last attempt."""
+        return self._failures > 0
 
     def take_shed(self) -> int:
         """Windows shed since the last call."""
@@ -227,9 +233,10 @@ class Committer:
             with self._changed:
                 if not self._waiting:
                     return
-                finished = self._waiting.popleft()
-                self._kept_bytes -= finished.size_bytes
-            self._current = finished.window(Points(finished, self._quantiles))
+                self._current = self._waiting.popleft()
+                self._kept_bytes -= self._current.size_bytes
+        if isinstance(self._current, Finished):
+            self._current = self._current.window(Points(self._current, self._quantiles))
         begun_mono = self._mono()
         window = replace(self._current, seq=self._writer.next_window_seq())
         batches = self._writer.commit(window, self._wall())
@@ -318,8 +325,9 @@ class Committer:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
     def _end(self) -> None:
-        shed = [window for window, _ in self._shed]
-        left = [*shed, *([self._current] if self._current else []), *(each.counted() for each in self._waiting)]
+        held = [*([self._current] if self._current else []), *self._waiting]
+        left = [window for window, _ in self._shed]
+        left += [each.counted() if isinstance(each, Finished) else each for each in held]
         if left:
             with suppress(OSError):  # then only the log tells
                 lastwords.leave(self._directory, left, self._wall())

@@ -86,6 +86,7 @@ def run() -> None:
             committer,
             wall=time.time,
             mono=time.monotonic,
+            wait=time.sleep,
             stand_in=stand_in,
             ended=ports.carried.ended if ports.carried else None,
             tell=console.window_ended if ours.admin else lambda *_: None,
