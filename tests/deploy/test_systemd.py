@@ -84,6 +84,18 @@ def test_every_kind_of_socket_works_for_everybody_within_the_hardening(host: Boo
     assert "MemoryDenyWriteExecute=yes" in host.run("systemctl show -p MemoryDenyWriteExecute holdfast")
 
 
+def test_a_reload_fails_with_the_reason_while_a_program_would_refuse_the_configuration(host: Booted) -> None:
+    file = "/etc/holdfast/holdfast.toml"
+    text = host.run(f"cat {file}")
+    try:
+        host.write(file, text.replace("holdfast/receiver/token", "holdfast/receiver/no-token"))
+        host.run("! systemctl reload holdfast")
+        assert "no-token" in host.run("journalctl -u holdfast -n 20")
+    finally:
+        host.write(file, text)
+    host.run("systemctl reload holdfast")
+
+
 def test_an_upgrade_under_load_loses_nothing(host: Booted) -> None:
     with (host.shared / "checkout/spool/__init__.py").open("a") as file:
         file.write("# A newer release.\n")
