@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.booted import Booted, unbootable
+from tests.needed import lacking
 from tests.processes.pipeline import wait_until
 
-WHY_NOT = unbootable()
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSTALL = (
@@ -43,6 +43,9 @@ print(sent)
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
+    why_not = unbootable()
+    if why_not is not None:
+        lacking(f"no systemd can be booted here: {why_not}")
     host = Booted(tmp_path_factory.mktemp("systemd"))
     try:
         requires = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["build-system"]["requires"]
