@@ -1,6 +1,6 @@
 """What a collector that reloads itself carries over: what lives on over windows, and what has begun to come.
 
-    the one before: window handed over, spool closed -> exec
+    the one before: window committed, spool closed -> exec
     the one after:  window begins where that one ended, with these gauges and these connections
 
 Pure. The sockets themselves are handed on by their descriptors (inherit.py); so are connections, each with the start of

@@ -16,7 +16,9 @@ from typing import Literal
 from collector.config import CollectorConfig, Listen
 from collector.listeners import LONG_QUEUE, AddressBusy, bind, grow_buffer, queue_length
 from spool.config import Config, SpoolConfig, check_all, spool_dir
+from spool.connection import runs
 from spool.errors import ConfigError
+from spool.heartbeat import heartbeats
 
 SQLITE_NEEDED = (3, 37)
 """The first with STRICT tables."""
@@ -34,7 +36,8 @@ class Finding:
 def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Finding]:
     """Everything checked, in the order of a start. A bad configuration ends the list.
 
-    `inherited`: names of addresses that the collector has which would start; those that it does not want, it closes.
+    `inherited`: names of addresses that the collector has which would start; those that it does not want, it closes. By
+    default those of the collector that runs on this spool, whose place it would take.
     """
     try:
         check_all(config)
@@ -47,10 +50,11 @@ def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Findin
         return
     yield Finding("ok", "config", config.source)
     wanted = [*ours.listen, *([ours.admin] if ours.admin else [])]
-    leaving = set(inherited) - set(map(str, wanted))
+    ours_already = set(inherited) or _running(directory)
+    leaving = ours_already - set(map(str, wanted))
     for listen in wanted:
-        if str(listen) in inherited:
-            yield Finding("ok", "listen", f"{listen} is this collector's")
+        if str(listen) in ours_already:
+            yield Finding("ok", "listen", f"{listen} in use by the collector that runs")
         elif any(each.split(":")[0] == listen.scheme and each.endswith(f":{listen.port}") for each in leaving):
             yield Finding("ok", "listen", f"{listen} will be free")
         else:
@@ -63,6 +67,13 @@ def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Findin
     enough = sqlite3.sqlite_version_info >= SQLITE_NEEDED
     needed = "" if enough else "; 3.37 or newer is needed"
     yield Finding("ok" if enough else "bad", "sqlite", sqlite3.sqlite_version + needed)
+
+
+def _running(directory: Path) -> set[str]:
+    """Names of the addresses that the collector of this spool has, if one runs."""
+    if not runs(directory, "collector"):
+        return set()
+    return set(heartbeats(directory).get("collector", {}).get("listens", ()))
 
 
 def _address(listen: Listen) -> Finding:

@@ -39,6 +39,8 @@ def main() -> None:
 def check(ctx: click.Context, as_object: bool) -> None:
     """Say whether `run` would work here. Changes nothing.
 
+    Addresses of the collector that runs on this spool are no fault: it, or its successor, has them.
+
     Exit code 0 if it would, 78 if the configuration is bad, 1 if something else is.
     """
     try:

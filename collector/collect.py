@@ -6,7 +6,8 @@ The intake is this process's own reception or, with `workers`, that of others. I
 window swaps dictionaries, and statistics, encoding and committing happen on the committer's thread.
 
 Promises: every line that was received before `stop` took effect is in a window that was handed over; windows
-end on time whatever the input does, because a turn is bounded. The clocks are arguments.
+end on time whatever the input does, because a turn is bounded. A reload ends with all of them in the spool, or not at
+all. The clocks are arguments.
 """
 
 import logging
@@ -29,7 +30,8 @@ from spool.logfmt import Sparingly, fields
 from spool.salvage import Replaced
 
 PATIENCE_S = 10.0
-"""The most that a reload waits until what there is has been committed and a stand-in is ready."""
+"""The most that a reload waits until what there is has been committed and a stand-in is ready; and for its last window,
+which a disk that refuses decides sooner."""
 LOOK_S = 0.02
 """How often it looks."""
 
@@ -44,6 +46,9 @@ class Intake(Protocol):
 
     def last_turns(self) -> None:
         """Take what is left, before the last `close`."""
+
+    def go_on(self) -> None:
+        """Receive again after that `close`, because nobody else could."""
 
     def end(self) -> None:
         """End what was started for it; the receiver is closed afterwards."""
@@ -62,7 +67,7 @@ class Collector:
     """The hub. `run` returns after `stop` or `reload`, which may be called from a signal handler or another thread.
 
     `ended`: where the last window of the collector before this one ended, wall clock and monotonic. `tell` gets each
-    window when it is handed over.
+    window when it is handed over; `wait` sleeps (s).
     """
 
     def __init__(
@@ -74,13 +79,14 @@ class Collector:
         *,
         wall: Callable[[], float],
         mono: Callable[[], float],
+        wait: Callable[[float], None],
         stand_in: StandIn,
         ended: tuple[float, float] | None = None,
         tell: Callable[[float, Closed, Circumstances], None] = lambda *_: None,
     ) -> None:
         self._interval_s, self._listeners = interval_s, listeners
         self._intake, self._committer = intake, committer
-        self._wall, self._mono = wall, mono
+        self._wall, self._mono, self._wait = wall, mono, wait
         self._ended, self._tell, self._stand_in = ended, tell, stand_in
         self._begun: tuple[int, int] | None = None  # the stand-in
         self._stopping = self._reloading = False
@@ -99,9 +105,8 @@ class Collector:
         self._reloading = True
 
     def run(self) -> bool:
-        """Receive until `stop` or `reload`; whether it is to reload. The last window is handed over, not committed.
-
-        A reload is given up while windows wait for the spool: they live in this process.
+        """Receive until `stop` or `reload`; whether it is to reload. The last window is handed over, and committed only
+        before a reload: that is given up while windows wait for the spool, because they live in this process.
         """
         wall, mono = self._ended or (self._wall(), self._mono())
         span = self._receive(window.first(self._interval_s, wall, mono), lambda: self._reloading)
@@ -109,24 +114,41 @@ class Collector:
             self._stand_in.start()
             give_up_at = self._mono() + PATIENCE_S
             span = self._receive(span, lambda: self._ready() or self._mono() > give_up_at, LOOK_S)  # noqa: B023
-            if not self._committer.waiting:
+            if self._stopping:
                 break
+            if not self._committer.waiting:
+                ended = self._end(span)
+                self._begun = self._stand_in.begin()
+                if self._committed():
+                    return True
+                span = window.first(self._interval_s, *ended)
+                self._intake.go_on()
             self._reloading = False
-            self._stand_in.end()
-            log.error("reload_refused", extra=fields(reason="windows wait for the spool; try again when it takes them"))
+            self._relieve()
+            if not self._stopping:
+                why = "windows wait for the spool; try again when it takes them"
+                log.error("reload_refused", extra=fields(reason=why))
             span = self._receive(span, lambda: self._reloading)
-        reloading = self._reloading and not self._stopping
-        if not reloading:
-            self._stand_in.end()
-        self._intake.last_turns()
-        self._cut(span)
-        if reloading:
-            self._begun = self._stand_in.begin()
-        return reloading
+        self._relieve()
+        self._end(span)
+        return False
 
     def _ready(self) -> bool:
         """Whether a reload loses nothing: the spool has all that was handed over, and somebody can take this place."""
         return not self._committer.waiting and self._stand_in.ready()
+
+    def _committed(self) -> bool:
+        """Whether the last window before a reload is in the spool, and nothing is lost with this process."""
+        give_up_at = self._mono() + PATIENCE_S
+        while self._committer.waiting and not (self._committer.refused or self._stopping or self._mono() > give_up_at):
+            self._wait(LOOK_S)
+        return not self._committer.waiting
+
+    def _relieve(self) -> None:
+        """Have what the stand-in took, if it has begun, in this window."""
+        begun, self._begun = self._begun, None
+        if not self._stand_in.end() and begun:
+            log.error("stand_in_lost", extra=fields(consequence="what it received while a reload was tried is lost"))
 
     def carried(self) -> Carried:
         """What a successor needs, after `run`."""
@@ -144,12 +166,14 @@ class Collector:
                 self._hand_over(bounds)
         return span
 
-    def _cut(self, span: window.Span) -> None:
-        """End the last window, before it is due. The next one, if there is a successor, begins there."""
+    def _end(self, span: window.Span) -> tuple[float, float]:
+        """End reception and the last window, before it is due. Returns where, for whatever begins there: `_ended`."""
+        self._intake.last_turns()
         mono = self._mono()
         bounds = window.stop(span, self._wall(), mono)
         self._hand_over(bounds)
         self._ended = (bounds.end, mono)
+        return self._ended
 
     def _hand_over(self, bounds: window.Bounds) -> None:
         kernel_drops = self._listeners.take_drops()

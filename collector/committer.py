@@ -85,6 +85,7 @@ Outcome = Committed | Kept | Lost | Evicted | NoRoom | ErrandDone
 class Committer:
     """Owns the SpoolWriter while it runs, and keeps the spool within its limits after each commit.
 
+    `listens` are the addresses that its heartbeat names, for check.py.
     `evictor` and `errands` make what evicts from an opened spool and what does the operator's errands there. `tell`
     gets what happened, on its thread; `wait` sleeps (s).
     """
@@ -102,11 +103,13 @@ class Committer:
         wall: Callable[[], float],
         mono: Callable[[], float],
         wait: Callable[[float], None],
+        listens: Sequence[str] = (),
     ) -> None:
         self._open_spool, self._directory, self._make_evictor = open_spool, directory, evictor
         self._make_errands = errands
         self._quantiles, self._interval_s = quantiles, interval_s
         self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
+        self._listens = list(listens)
         self._writer: SpoolWriter | None = None
         self._evictor: Evictor | None = None
         self._errands: Errands | None = None
@@ -114,7 +117,7 @@ class Committer:
         self._changed = threading.Condition()
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
-        self._current: Window | None = None  # points made, not committed yet
+        self._current: Finished | Window | None = None  # not committed yet; then with its points made
         self._shed: list[tuple[Window, str]] = []  # with the reason
         self._newly_shed = 0
         self._stopping = False
@@ -133,7 +136,13 @@ class Committer:
     @property
     def waiting(self) -> int:
         """Windows in memory that are not committed."""
-        return len(self._waiting) + (self._current is not None)
+        with self._changed:
+            return len(self._waiting) + (self._current is not None)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the spool refused the last attempt."""
+        return self._failures > 0
 
     def take_shed(self) -> int:
         """Windows shed since the last call."""
@@ -224,9 +233,10 @@ class Committer:
             with self._changed:
                 if not self._waiting:
                     return
-                finished = self._waiting.popleft()
-                self._kept_bytes -= finished.size_bytes
-            self._current = finished.window(Points(finished, self._quantiles))
+                self._current = self._waiting.popleft()
+                self._kept_bytes -= self._current.size_bytes
+        if isinstance(self._current, Finished):
+            self._current = self._current.window(Points(self._current, self._quantiles))
         begun_mono = self._mono()
         window = replace(self._current, seq=self._writer.next_window_seq())
         batches = self._writer.commit(window, self._wall())
@@ -309,13 +319,15 @@ class Committer:
         except HoldfastError:
             pass  # what was known last is still true
         try:
-            beat(self._directory, "collector", self._wall(), phase, windows_waiting=self.waiting, **self._numbers)
+            told = {"windows_waiting": self.waiting, "listens": self._listens, **self._numbers}
+            beat(self._directory, "collector", self._wall(), phase, **told)
         except OSError:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
     def _end(self) -> None:
-        shed = [window for window, _ in self._shed]
-        left = [*shed, *([self._current] if self._current else []), *(each.counted() for each in self._waiting)]
+        held = [*([self._current] if self._current else []), *self._waiting]
+        left = [window for window, _ in self._shed]
+        left += [each.counted() if isinstance(each, Finished) else each for each in held]
         if left:
             with suppress(OSError):  # then only the log tells
                 lastwords.leave(self._directory, left, self._wall())

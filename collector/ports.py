@@ -76,6 +76,11 @@ class Ports:
             self.admin.open(self._config.admin, ADMIN_BUFFER_BYTES)
         return self.listeners.bound
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the addresses that are open, the admin port's too: as they are configured."""
+        return [*self.listeners.handed(), *self.admin.handed()]
+
     def lend(self) -> tuple[Mapping[str, str], Sequence[int]]:
         """For a check that shall know which addresses are ours: what to add to its environment, what it inherits."""
         handed = {**self.listeners.handed(), **self.admin.handed()}

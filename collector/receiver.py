@@ -100,7 +100,7 @@ class Receiver:
         self._selector.register(other, selectors.EVENT_READ, readable)
 
     def forget(self, other: socket.socket) -> None:
-        """End `watch`."""
+        """End `watch`, or `take`."""
         self._selector.unregister(other)
 
     def wake(self) -> None:

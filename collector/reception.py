@@ -72,6 +72,9 @@ class Reception:
             if not self.turn(0) and not self.turn(0):
                 break
 
+    def go_on(self) -> None:
+        """See collect.Intake: nothing was ended."""
+
     def close(self, end: float) -> Closed:
         """End the window at `end` (Unix seconds); what comes is in the next one."""
         self.receiver.close_idle()

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def run() -> None:
             writer = opening.opened()
         except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
             log.warning("spool_not_open", extra=fields(error=str(error)))
-        committer = opening.committer(sparingly)
+        committer = opening.committer(sparingly, ports.names)
         intake = _intake(ours, ports, receiver, aggregate)
         console = Console(ours, time.time())
         collector = Collector(
@@ -86,6 +86,7 @@ def run() -> None:
             committer,
             wall=time.time,
             mono=time.monotonic,
+            wait=time.sleep,
             stand_in=stand_in,
             ended=ports.carried.ended if ports.carried else None,
             tell=console.window_ended if ours.admin else lambda *_: None,
@@ -164,7 +165,7 @@ class _Opening:
     def opened(self) -> SpoolWriter:
         return open_spool(self._directory, self._host, time.time(), lambda replaced: log_replaced(log, replaced))
 
-    def committer(self, sparingly: Sparingly) -> Committer:
+    def committer(self, sparingly: Sparingly, listens: Sequence[str]) -> Committer:
         names = self._config.destinations()
         return Committer(
             self.opened,
@@ -177,6 +178,7 @@ class _Opening:
             wall=time.time,
             mono=time.monotonic,
             wait=time.sleep,
+            listens=listens,
         )
 
 

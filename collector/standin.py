@@ -7,8 +7,9 @@ Receive buffers alone hold that second only where they are large or little comes
 while the collector still receives, and begins when that has stopped; so what one client sends is taken in its order.
 Connections need no stand-in: their clients wait.
 
-Promises: what the stand-in took is in the successor's first window, or in the last one of a collector that is stopped
-instead. Where none can be started, or it ends, the buffers hold what they can: a reload does not depend on it.
+Promises: what the stand-in took is in the successor's first window, or in the open one of a collector that is
+stopped or goes on instead. Where none can be started, or it ends, the buffers hold what they can: a reload does not
+depend on it.
 """
 
 import os

@@ -127,6 +127,12 @@ class Workers:
         """See collect.Intake. The workers take theirs when they are asked for their last share."""
         self._stopping = True
 
+    def go_on(self) -> None:
+        """See collect.Intake. The next turn starts workers."""
+        self._stopping = False
+        for each in (source for sources in self._sources for source in sources):
+            self._receiver.forget(each.socket)
+
     def close(self, end: float) -> Closed:
         """See collect.Intake. Waits for shares, each time LATE_S at most; after `last_turns`, workers end with this."""
         awaited = {number: each for number, each in self._running.items() if self._stopping or not each.owes}

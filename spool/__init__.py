@@ -26,7 +26,7 @@ transaction.
 
 DogStatsD's events and service checks travel beside them: a line is one, and each different one of a window is a point
 of its own kind with the words in `fields` (batch.Point). They are acknowledged, replayed and lost like any other; what
-a destination's format cannot carry of them, its protocol leaves out (shipper/protocols/readings.py).
+a destination's format cannot carry of them, its protocol leaves out (readings.py).
 
 **Batches.** A row of `batches` is immutable. Its `id` is never used again (AUTOINCREMENT); its `key` is the random id
 of the spool and the id, and is what every receiver knows it by, for ever. `payload` is one gzip member with one line

@@ -36,6 +36,9 @@ Rule = Callable[[Any, Path], Any]
 
 TABLES = ("spool", "collector", "shipper", "destination", "receiver")
 
+HOSTS_OWN = Path("/etc/holdfast/holdfast.toml")
+"""Where the configuration is looked for last."""
+
 OTHER_VARIABLES = re.compile(r"HOLDFAST_(CONFIG|LOG_FORMAT|TEST_.*|SERVICE_.*|PORT(_.*)?)")
 """Variables that override no key: ours, our tests', and what Kubernetes sets for a service of the name holdfast."""
 
@@ -235,7 +238,7 @@ def find(named: Path | None, environment: Mapping[str, str]) -> Path | None:
                 raise ConfigError(f"{origin} names {wanted}: no such file. Name another, or write one there.")
             return Path(wanted)
     home = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/")) / ".config")
-    candidates = (Path("holdfast.toml"), home / "holdfast/holdfast.toml", Path("/etc/holdfast/holdfast.toml"))
+    candidates = (Path("holdfast.toml"), home / "holdfast/holdfast.toml", HOSTS_OWN)
     return next((each for each in candidates if _is_file(each)), None)
 
 

@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import json_object, status_and_words
-from shipper.protocols.readings import CHECK, EVENT, Reading, numbers
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
+from spool.readings import CHECK, EVENT, Reading, numbers
 
 TRAITS = Traits(
     proof="received; Datadog does not say what it stores, and drops points older than an hour",

@@ -26,9 +26,9 @@ from functools import lru_cache
 from shipper.exchange import NO_STATUS, Request, Response
 from shipper.outcome import Outcome, Verdict
 from shipper.protocols.answer import said
-from shipper.protocols.readings import CHECK, EVENT, Reading, numbers, renamed
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
+from spool.readings import CHECK, EVENT, Reading, numbers, renamed
 
 TRAITS = Traits(
     proof="best effort: the peer has read it; Graphite never says what it stored",

@@ -31,9 +31,9 @@ from typing import Any
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import is_page, json_object, status_and_words
-from shipper.protocols.readings import CHECK, EVENT, Reading, numbers
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
+from spool.readings import CHECK, EVENT, Reading, numbers
 
 TRAITS = Traits(
     proof="accepted by the OTLP receiver; what it exports to may still refuse it",

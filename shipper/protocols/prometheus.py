@@ -34,9 +34,9 @@ from functools import lru_cache
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
 from shipper.protocols.answer import is_page, status_and_words
-from shipper.protocols.readings import CHECK, EVENT, Reading, numbers, renamed
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
+from spool.readings import CHECK, EVENT, Reading, numbers, renamed
 
 TRAITS = Traits(
     proof="stored by Prometheus; VictoriaMetrics may still skip samples beyond its retention without a word",

@@ -15,8 +15,10 @@ from spool.commands.place import Place
 from spool.errand import Errand
 from spool.errors import HoldfastError, PayloadError
 from spool.human import clock, count, counted, size
+from spool.lineprotocol import lines
 from spool.output import as_json, printable
 from spool.reader import SpoolReader
+from spool.readings import payload_readings
 from spool.replay import between
 from spool.survey import folder_bytes
 from spool.transfer import Damaged, exported, imported, slices
@@ -33,12 +35,14 @@ class NoRoom(HoldfastError):
 @time_range("windows that ended")
 @click.option("--nl", "chosen", flag_value="nl", help="JSON, one document per line. This is the default.")
 @click.option("--gzip", "chosen", flag_value="gzip", help="The stored bytes: gzip members, one for each batch.")
+@click.option("--lp", "chosen", flag_value="lp", help="InfluxDB line protocol, one point per line, times in ms.")
 @click.pass_obj
 def export(place: Place, *, since: float | None, until: float | None, chosen: str | None) -> None:
     """Write the stored batches to stdout, oldest first, as every destination gets them.
 
-    The form of a document is in the README. Both forms are read by `holdfast import`; --gzip gives the same bytes, and
-    a fifth of them. Ends with 2 if a batch was left out because its payload is damaged.
+    The form of a document is in the README. JSON and --gzip are read by `holdfast import`; --gzip gives the same bytes,
+    and a fifth of them. --lp is for other programs: the lines that a destination of protocol influx gets. Ends with
+    2 if a batch was left out because its payload is damaged.
     """
     bounds = (-math.inf if since is None else since, math.inf if until is None else until)
     out = sys.stdout.buffer
@@ -54,7 +58,7 @@ def export(place: Place, *, since: float | None, until: float | None, chosen: st
                 click.echo(f"holdfast: left out {printable(each.why)}", err=True)
                 continue
             batches += 1
-            out.write(each if chosen == "gzip" else _line(each))
+            out.write(each if chosen == "gzip" else _lines(each) if chosen == "lp" else _line(each))
     out.flush()
     click.echo(f"holdfast: exported {counted(batches, 'batch', 'batches')}", err=True)
     if damaged:
@@ -63,6 +67,10 @@ def export(place: Place, *, since: float | None, until: float | None, chosen: st
 
 def _line(payload: bytes) -> bytes:
     return json.dumps(decode(payload), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def _lines(payload: bytes) -> bytes:
+    return "".join(lines(payload_readings(payload))).encode()
 
 
 @click.command("import")

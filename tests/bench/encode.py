@@ -14,8 +14,8 @@ from importlib import import_module
 from unittest import mock
 
 from shipper.protocols import KNOWN
-from shipper.protocols.readings import Reading, readings
 from spool.batch import Batch, encode
+from spool.readings import Reading, readings
 from tests.bench.measure import durations_ms, table, window
 
 POINTS, TIMES = 1_000, 40

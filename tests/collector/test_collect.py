@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +34,8 @@ class World:
         self._flood_until, self._buffer = self.mono_now + flood_until, []
         self.sent, self.finished, self.steps = 0, [], []
         intake = Reception(self, Aggregate(1_000), self.sleep)
-        self.collector = Collector(interval_s, self, intake, self, wall=self.wall, mono=self.mono, stand_in=NOBODY)
+        self.collector = Collector(interval_s, self, intake, self, wall=self.wall, mono=self.mono,
+                                   wait=self.sleep, stand_in=NOBODY)  # fmt: skip
         self.collector.run()
 
     def mono(self):
@@ -144,14 +146,20 @@ def test_windows_end_on_time_while_more_comes_than_can_be_taken():
 
 
 class Reloading:
-    """Clocks, an intake to which nothing comes, and a committer with so many windows that wait, in one."""
+    """Clocks, an intake to which nothing comes, and a committer with so many windows that wait, in one.
+
+    `commits`: what becomes of windows from the reload on; True, False, or None for a disk that says nothing.
+    """
 
     commit_ms = None
 
-    def __init__(self, waiting, stop_at):
+    def __init__(self, waiting, stop_at, commits=True):
         self.waiting, self.now, self.stop_at = waiting, 1_000.3, 1_000.0 + stop_at
+        self.commits, self.refused, self.went_on = commits, False, 0
         self.handed_over, self.window = [], Aggregate(1)
-        self.collector = Collector(10, self, self, self, wall=self.clock, mono=self.clock, stand_in=NOBODY)
+        self.collector = Collector(
+            10, self, self, self, wall=self.clock, mono=self.clock, wait=self.turn, stand_in=NOBODY
+        )
         self.collector.reload()
         self.reloads = self.collector.run()
 
@@ -185,8 +193,13 @@ class Reloading:
     def circumstances(self):
         return Circumstances()
 
+    def go_on(self):
+        self.went_on += 1
+
     def hand_over(self, finished):
         self.handed_over.append(finished)
+        self.waiting += not self.commits
+        self.refused = self.commits is False
 
 
 def test_a_reload_ends_the_window_and_the_next_begins_there():
@@ -204,3 +217,21 @@ def test_a_reload_is_given_up_while_windows_wait_for_the_spool(caplog):
     assert [each.message for each in caplog.records] == ["reload_refused"]
     ends = [each.bounds.end for each in reloading.handed_over]
     assert ends[:-1] == [1_010, 1_020, 1_030, 1_040, 1_050, 1_060], "nothing was cut, and it went on"
+
+
+@pytest.mark.parametrize("commits", [False, None])
+def test_a_reload_whose_last_window_the_disk_does_not_take_is_given_up_and_it_goes_on_from_there(caplog, commits):
+    reloading = Reloading(waiting=0, stop_at=60, commits=commits)
+    assert not reloading.reloads
+    assert reloading.went_on == 1
+    assert [each.message for each in caplog.records] == ["reload_refused"]
+    spans = [(each.bounds.start, each.bounds.end) for each in reloading.handed_over]
+    assert len(spans) == 8, "the one that was cut, and one for each boundary and the stop"
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans)), "none is missing"
+
+
+def test_a_stop_while_the_disk_says_nothing_is_a_stop(caplog):
+    reloading = Reloading(waiting=0, stop_at=2, commits=None)
+    assert not reloading.reloads
+    assert not caplog.records
+    assert reloading.now < 1_003

@@ -12,10 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from datadog.dogstatsd import DogStatsd
 
+from collector.cli import main
 from collector.listeners import LONG_QUEUE, queue_length
+from spool.heartbeat import heartbeats
 from tests.collector.running import send
+from tests.processes.pipeline import free_port, wait_until
 
 
 def test_lines_from_every_kind_of_socket_are_in_the_partial_window_of_a_stopped_collector(start, tmp_path):
@@ -277,6 +281,26 @@ def test_a_busy_port_ends_the_start_with_the_address_and_the_key(start):
     assert said.startswith(f"Error: {url}: in use; change [collector] listen")
     # Health takes the lock's time for the collector's start: one that cannot listen must not look like a new one.
     assert not (running.folder / "spool/collector.lock").exists()
+
+
+def check(running):
+    result = CliRunner().invoke(main, ["check", "-c", str(running.folder / "holdfast.toml")])
+    return result.exit_code, [each.split()[2] for each in result.stdout.splitlines() if each.startswith("bad ")]
+
+
+def test_check_finds_no_fault_with_the_addresses_of_the_collector_that_runs_but_with_those_of_others(start, tmp_path):
+    port = free_port(socket.SOCK_DGRAM)
+    url = f"udp://127.0.0.1:{port}"
+    running = start([url, f"unixgram://{tmp_path}/g"], more=f'admin = "127.0.0.1:{free_port()}"')
+    wait_until(lambda: "collector" in heartbeats(running.folder / "spool"), 10, "a heartbeat")
+    assert check(running) == (0, [])
+    other = start([url], name="two")
+    assert refused(other)[0] == 1
+    assert check(other) == (1, [f"{url}:"])
+    running.stop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", port))
+        assert check(running) == (1, [f"{url}:"])
 
 
 def test_a_second_collector_on_one_spool_is_refused(start):

@@ -1,14 +1,13 @@
 """Everything at once, under a real supervisord: kills, freezes, a server that misbehaves in each way, a disk that is
 full for a while, a clock that is set, reloads.
 
-    unshare --mount --map-root-user sh -c 'mount -t tmpfs -o size=32m tmpfs HOME/spool && exec \
-        python -m tests.deploy.chaotic HOME SECONDS FREEZE_MOST_S'
+    python -m tests.deploy.chaotic HOME SECONDS FREEZE_MOST_S
 
-Run by test_chaos.py, in a mount namespace of its own. Real clients send meanwhile. Afterwards every batch that was
-committed is at the receiver, once and with the same bytes, but for those that the full disk cost, which are recorded;
-everything is settled again soon, nothing is left running, and what ran all the time has not grown. The seed is fixed,
-what the processes do in the meantime is not: a failure prints what was done, in order. The clock is set by
-clock/sitecustomize.py.
+Run by test_chaos.py, with a small disk at HOME/spool (tests/needed.py). Real clients send meanwhile. Afterwards every
+batch that was committed is at the receiver, once and with the same bytes, but for those that the full disk cost, which
+are recorded; everything is settled again soon, nothing is left running, and what ran all the time has not grown. The
+seed is fixed, what the processes do in the meantime is not: a failure prints what was done, in order. The clock is set
+by clock/sitecustomize.py.
 """
 
 import contextlib

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.needed import on_small_disk
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def survive(home: Path, chaos_s: float, freeze_most_s: float) -> None:
     """Run the chaos on a small disk of its own."""
     (home / "spool").mkdir(mode=0o700, parents=True)
-    script = 'mount -t tmpfs -o size=32m,mode=700 tmpfs "$1/spool" && exec "$2" -m tests.deploy.chaotic "$1" "$3" "$4"'
-    alone = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", home, sys.executable]
-    done = subprocess.run(
-        [*alone, str(chaos_s), str(freeze_most_s)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if "unshare:" in done.stderr or "mount:" in done.stderr:
-        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    chaos = [sys.executable, "-m", "tests.deploy.chaotic", home, str(chaos_s), str(freeze_most_s)]
+    alone = on_small_disk(home / "spool", "size=32m")
+    done = subprocess.run([*alone, *chaos], cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
 

@@ -77,8 +77,13 @@ class Host:
         return int(json.loads(beat.read_text())["pid"])
 
     def reload(self) -> None:
-        for command in self.said_by_unit("ExecReload"):
-            subprocess.run(self.as_user(command), env=self.environment(), check=True, timeout=30, cwd="/")
+        """As systemd does: one command after the other, until one fails."""
+        environment = self.environment()
+        for command in map(self.as_user, self.said_by_unit("ExecReload")):
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=30, check=False, cwd="/"
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
 
     def stop(self) -> None:
         if self.supervisord is not None:
@@ -130,11 +135,25 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
     wait_until(lambda: "acknowledged" in host.holdfast("list"), 30, "a batch acknowledged")
     assert (host.root / "var/lib/holdfast").stat().st_mode & 0o077 == 0
 
+    config, rendered = host.config.read_text(), (host.root / "run/holdfast/supervisord.conf").stat().st_mtime_ns
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        other = str(stranger.getsockname()[1])
+        for change, complaint in (
+            ((str(host.statsd), other), f"{other}: in use"),
+            (('/token"', '/no-token"'), "no-token"),
+        ):
+            host.config.write_text(config.replace(*change))
+            with pytest.raises(AssertionError, match=complaint):
+                host.reload()
+    host.config.write_text(config)
+    assert (host.root / "run/holdfast/supervisord.conf").stat().st_mtime_ns == rendered, "nothing has been changed"
+    assert "reload_refused" not in (host.root / "var/log/holdfast/collector.log").read_text(), "nobody was asked"
+
     newer = tmp_path / "newer"
     shutil.copytree(CHECKOUT, newer, ignore=shutil.ignore_patterns(".*", "tests", "data", "__pycache__"))
     with (newer / "spool/__init__.py").open("a") as file:
         file.write("# A newer release.\n")
-    config = host.config.read_text()
     assert "current is" in host.install(newer, "--user", host.user)
     host.send(20)  # while the old release still runs
     collector = host.collector()
@@ -168,7 +187,7 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
 def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "holdfast.service"
     text = (CHECKOUT / "deploy/holdfast.service").read_text().replace("User=holdfast", "User=daemon")
-    for program in ("python", "supervisord", "supervisorctl"):
+    for program in ("python", "supervisord", "supervisorctl", "holdfast-collector", "holdfast-shipper"):
         text = text.replace(f"/opt/holdfast/current/bin/{program}", "/bin/true")
     unit.write_text(text)
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=30, check=False)

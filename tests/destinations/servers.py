@@ -93,7 +93,16 @@ store-enabled = false
         return {at // 1000: value for each in series for at, value in each["values"]}
 
 
-class VictoriaMetrics(Server):
+class PromQL(Server):
+    """One that answers PromQL."""
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """The result of an instant query in PromQL."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
+        return list(json.loads(fetch(url))["data"]["result"])
+
+
+class VictoriaMetrics(PromQL):
     """VictoriaMetrics; `graphite` is its port for Graphite. Copies are merged, as its documentation advises."""
 
     def __init__(self, home: Path) -> None:
@@ -123,7 +132,7 @@ class VictoriaMetrics(Server):
         return found
 
 
-class Prometheus(Server):
+class Prometheus(PromQL):
     """Prometheus that takes remote writes; `window` is its out_of_order_time_window."""
 
     def __init__(self, home: Path, window: str | None = None) -> None:
@@ -141,11 +150,6 @@ class Prometheus(Server):
             "--web.enable-remote-write-receiver",
         )
         wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/-/ready"), 30, "Prometheus is ready")
-
-    def query(self, text: str) -> list[dict[str, Any]]:
-        """The result of an instant query in PromQL."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
-        return list(json.loads(fetch(url))["data"]["result"])
 
     def samples(self, name: str) -> Samples:
         """Every sample of the last hour of the series with one name."""

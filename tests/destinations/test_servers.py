@@ -22,6 +22,7 @@ from shipper.outcome import Outcome
 from shipper.protocols import by_name
 from shipper.transport import Transport
 from spool.ledger import State
+from tests.destinations.dashboard import QUERIES
 from tests.destinations.fleet import Fleet
 from tests.destinations.scripted import Scripted, scripted
 from tests.destinations.servers import Carbon, InfluxDB, Prometheus, Samples, VictoriaMetrics
@@ -161,6 +162,14 @@ def test_a_gauge_keeps_its_value_and_tags_and_quantiles_are_there(delivered: Del
     assert series["tags"]["env"] == "prod" and series["tags"]["metric_type"] == "counter" and series["tags"]["host"]
     found = delivered.prometheus.query('max_over_time(t_lat{quantile="0.5"}[1h])')
     assert [float(each["value"][1]) for each in found] == [2.5]
+
+
+def test_the_dashboard_shows_what_came_by_either_protocol(delivered: Delivered) -> None:
+    always = [each for each in QUERIES if "rejected" not in each]
+    for query in always:
+        now = query.replace("$__interval_ms", "3600000").replace("$__interval", "1h").replace("$host", ".*")
+        assert delivered.prometheus.query(now), now
+        assert delivered.victoria.query(now), now
 
 
 def test_a_service_check_is_its_latest_status_everywhere_and_influx_has_the_words(delivered: Delivered) -> None:

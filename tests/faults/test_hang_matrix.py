@@ -20,6 +20,7 @@ import pytest
 from tests.faults.line import UNITS_IN_DEADLINE
 from tests.faults.meanwhile import Meanwhile, collecting
 from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.needed import lacking
 
 ROOT = Path(__file__).parents[2]
 ALLOWED_OVERSHOOT_S = 0.25
@@ -185,7 +186,7 @@ def test_ipv6_too(tmp_path: Path) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
-        pytest.skip(f"this machine has no IPv6 on loopback: {error}")
+        lacking(f"no IPv6 on loopback: {error}")
     names = {"c_ok", "c_proxy", "l_drip", "s_drip", "t_syn_dropped", "w_trickle", "b_drip", "p_headers_slow"}
     cases = [each for each in CASES if each[0].name in names]
     judge_all(run(tmp_path, 1.0, cases, address="::1"), cases, 1.0)

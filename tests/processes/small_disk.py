@@ -1,10 +1,8 @@
 """What collector and shipper do on a file system of 16 MiB: one scenario per function, each on a fresh disk.
 
-    unshare --mount --map-root-user sh -c 'mount -t tmpfs -o size=16m tmpfs HOME/spool && exec \
-        python -m tests.processes.small_disk filled_by_us HOME'
+    python -m tests.processes.small_disk filled_by_us HOME
 
-Run by test_disk_full.py, in a mount namespace of its own, so that no other process sees the disk. Ends with 0 if all
-that was promised held.
+Run by test_disk_full.py, with that disk at HOME/spool (tests/needed.py). Ends with 0 if all that was promised held.
 """
 
 import contextlib

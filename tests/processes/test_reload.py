@@ -236,20 +236,21 @@ def test_a_stop_during_a_reload_is_a_stop_and_a_second_reload_is_another(pipelin
     pipeline.check_windows()
 
 
-STOP_AT_LAST_TURNS = """
+STOP_TOO_LATE = """
 import os, signal
-from collector.reception import Reception
-def last_turns(self, before=Reception.last_turns):
+from collector.collect import Collector
+def run(self, before=Collector.run):
+    reloading = before(self)
     os.kill(os.getpid(), signal.SIGTERM)
-    before(self)
+    return reloading
 if '"state"' not in os.environ.get("HOLDFAST_INHERITED", ""):
-    Reception.last_turns = last_turns
+    Collector.run = run
 """
 
 
 def test_a_stop_that_comes_too_late_for_a_collector_that_reloads_is_its_successors(pipeline: Reloaded) -> None:
     pipeline.write([f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"])
-    (pipeline.home / "sitecustomize.py").write_text(STOP_AT_LAST_TURNS)
+    (pipeline.home / "sitecustomize.py").write_text(STOP_TOO_LATE)
     pipeline.begin()
     pipeline.hang_up("reloading")
     assert pipeline.processes["collector"].wait(10) == 0
@@ -275,3 +276,43 @@ def test_the_admin_port_is_the_same_before_and_after(pipeline: Reloaded) -> None
     send(port, "hits:3|c")
     wait_until(lambda: '"hits": 3.0' in asked("counters"), 10, "the window with the line")
     assert asked("health") == "health: up\n"
+
+
+REFUSE_PARTIAL_WINDOWS = """
+from pathlib import Path
+from spool.errors import SpoolBusy
+from spool.writer import SpoolWriter
+def commit(self, window, at, before=SpoolWriter.commit):
+    if window.partial and Path(__file__).with_name("full").exists():
+        raise SpoolBusy("disk full")
+    return before(self, window, at)
+SpoolWriter.commit = commit
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_whose_last_window_the_disk_refuses_is_given_up_and_nothing_is_lost(
+    pipeline: Reloaded, workers: int
+) -> None:
+    ports, full = (free_port(socket.SOCK_DGRAM), free_port()), pipeline.home / "full"
+    listen = [f"udp://127.0.0.1:{ports[0]}", f"tcp://127.0.0.1:{ports[1]}", f"unixgram://{pipeline.home}/gram"]
+    pipeline.write(listen, extra=f"workers = {workers}")
+    (pipeline.home / "sitecustomize.py").write_text(REFUSE_PARTIAL_WINDOWS)
+    pipeline.begin()
+    load = Load(("127.0.0.1", ports[0]), ("127.0.0.1", ports[1]), pipeline.home / "gram")
+    try:
+        full.touch()
+        pipeline.hang_up("reload_refused")
+        full.unlink()
+        committed = pipeline.log("collector").count(" window_committed ")
+        wait_until(
+            lambda: pipeline.log("collector").count(" window_committed ") > committed + 1, 15, "windows are committed"
+        )
+        pipeline.hang_up()
+    finally:
+        load.end()
+    assert pipeline.end("collector") == 0
+    assert {name: pipeline.totals()[name] for name in load.sent} == load.sent
+    pipeline.check_windows()
+    log = pipeline.log("collector")
+    assert "windows wait for the spool" in log and "_lost" not in log

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spool import config as module
 from spool.config import (
     SpoolConfig,
     check_all,
@@ -212,7 +213,11 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
 
 
 def test_the_file_is_looked_for_in_the_documented_order(tmp_path, monkeypatch):
-    places = [tmp_path / each for each in ("named.toml", "env.toml", "holdfast.toml", "xdg/holdfast/holdfast.toml")]
+    places = [
+        tmp_path / each
+        for each in ("named.toml", "env.toml", "holdfast.toml", "xdg/holdfast/holdfast.toml", "etc.toml")
+    ]
+    monkeypatch.setattr(module, "HOSTS_OWN", places[-1])
     for number_, place in enumerate(places, start=1):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(f'[destination.main]\nurl = "http://a"\ncount = {number_}')
@@ -224,10 +229,13 @@ def test_the_file_is_looked_for_in_the_documented_order(tmp_path, monkeypatch):
     assert section(None, environment).count == 3
     places[2].unlink()
     assert section(None, environment).count == 4
+    places[3].unlink()
+    assert section(None, environment).count == 5
 
 
-@pytest.mark.skipif(Path("/etc/holdfast/holdfast.toml").exists(), reason="this host has a configuration")
 def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
+    assert Path("/etc/holdfast/holdfast.toml") == module.HOSTS_OWN
+    monkeypatch.setattr(module, "HOSTS_OWN", tmp_path / "etc.toml")  # this host may have one
     monkeypatch.chdir(tmp_path)
     nowhere = {"XDG_CONFIG_HOME": str(tmp_path)}
     config = load(None, {**nowhere, "HOLDFAST_SPOOL_MAX_AGE_SENT_S": "5"})

@@ -5,8 +5,8 @@ import gzip
 import pytest
 
 from shipper.protocols import KNOWN
-from shipper.protocols.readings import numbers
 from spool.batch import NOTICES, Point
+from spool.readings import numbers
 from tests.shipper.protocols.sample import MIXED, SAID, batch
 
 URLS = {"graphite": "tcp://127.0.0.1:1", "influx": "https://h/write"}

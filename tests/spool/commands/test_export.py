@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.protocols import influx
 from spool.batch import Batch, decode
 from spool.reader import SpoolReader
 from spool.transfer import Damaged, exported, imported, slices
@@ -49,6 +50,14 @@ def test_an_export_is_a_document_per_line_oldest_first(made) -> None:
 def test_an_export_in_stored_form_is_the_stored_bytes(made) -> None:
     made.commit(3)
     assert made.run("export", "--gzip").stdout_bytes == b"".join(each.payload for each in held(made))
+
+
+def test_an_export_in_line_protocol_is_what_a_destination_that_speaks_it_gets(made) -> None:
+    made.commit(3)
+    request = influx.encode(held(made), "http://127.0.0.1/write?db=m", None)
+    exported = made.run("export", "--lp").stdout_bytes
+    assert exported.count(b"\n") == sum(each.points for each in held(made)) > 0
+    assert exported == gzip.decompress(request.body)
 
 
 def test_an_import_has_the_same_keys_bytes_and_windows_under_ids_of_its_own(made, other, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Stored batches as the readings that other protocols carry. Pure.
+"""Stored batches as the readings that protocols other than our own carry. Pure.
 
 What all of them share is decided here:
 
@@ -43,14 +43,19 @@ class Reading:
 def readings(batches: Sequence[Batch]) -> Iterator[Reading]:
     """Every point of `batches`, in their order. Raises PayloadError for a payload that cannot be read."""
     for batch in batches:
-        document = decode(batch.payload)
-        host = {"host": document["host"]}
-        start_ms, end_ms = (round(document["window"][each] * 1000) for each in ("start", "end"))
-        for point in document["points"]:
-            name, kind, tags = point.pop("name"), point.pop("type"), point.pop("tags")
-            sketch, fields = point.pop("sketch", None), point.pop("fields", {})
-            tags = {**host, **{key: value or BARE for key, value in tags.items()}}
-            yield Reading(name, kind, tags, point, sketch, start_ms, end_ms, fields)
+        yield from payload_readings(batch.payload)
+
+
+def payload_readings(payload: bytes) -> Iterator[Reading]:
+    """Every point of one stored batch. Raises PayloadError."""
+    document = decode(payload)
+    host = {"host": document["host"]}
+    start_ms, end_ms = (round(document["window"][each] * 1000) for each in ("start", "end"))
+    for point in document["points"]:
+        name, kind, tags = point.pop("name"), point.pop("type"), point.pop("tags")
+        sketch, fields = point.pop("sketch", None), point.pop("fields", {})
+        tags = {**host, **{key: value or BARE for key, value in tags.items()}}
+        yield Reading(name, kind, tags, point, sketch, start_ms, end_ms, fields)
 
 
 def numbers(batches: Sequence[Batch]) -> Iterator[Reading]:
