@@ -45,7 +45,7 @@ class Carried:
     """Everything. `ended`: where the last window ended, wall clock (Unix seconds) and monotonic.
 
     `drops`: by descriptor, what the kernel had dropped there when it was last asked. `stand_in`: who receives
-    meanwhile (standin.py), its connection's descriptor and its process.
+    meanwhile (workers/standin.py), its connection's descriptor and its process.
     """
 
     ended: tuple[float, float]

@@ -10,6 +10,7 @@ from typing import BinaryIO, get_args
 
 import click
 
+from collector.admin.top import top
 from collector.check import findings
 from collector.config import CollectorConfig, Listen, listen_url
 from collector.explain import as_json, as_text
@@ -18,7 +19,6 @@ from collector.rules import Rejection
 from collector.run import run
 from collector.statsd import KINDS, Dialect, Signs, parse
 from collector.tags import Style
-from collector.top import top
 from spool.config import load
 from spool.errors import ConfigError, HoldfastError
 from spool.shell import Program, named_config

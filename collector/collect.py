@@ -22,8 +22,8 @@ from collector.committer import Committer, ErrandDone, Kept, Lost, NoRoom, Outco
 from collector.finished import Finished
 from collector.listeners import Listeners
 from collector.selfmetrics import Circumstances, culprits
-from collector.standin import StandIn
-from collector.workers import Ended, Late, Started, Told
+from collector.workers.crew import Ended, Late, Started, Told
+from collector.workers.standin import StandIn
 from spool.batch import instant
 from spool.evict import Evicted
 from spool.logfmt import Sparingly, fields

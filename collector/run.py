@@ -12,20 +12,20 @@ from pathlib import Path
 
 import click
 
-from collector.admin import Admin
+from collector.admin.console import Console
+from collector.admin.server import Admin
 from collector.aggregate import Aggregate
 from collector.collect import Collector, Intake, log_outcome, log_replaced, log_worker
 from collector.committer import Committer, Lost
 from collector.config import CollectorConfig
-from collector.console import Console
 from collector.inherit import take_over
 from collector.listeners import DATAGRAMS, LONG_QUEUE, Bound, queue_length
 from collector.ports import Ports
 from collector.receiver import Receiver
 from collector.reception import Reception, undisturbed
-from collector.standin import StandIn
 from collector.statsd import Dialect
-from collector.workers import Workers, shared_out
+from collector.workers.crew import Workers, shared_out
+from collector.workers.standin import StandIn
 from spool.again import Reload, check_arguments, hold_signals, release_signals
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.doers import doers

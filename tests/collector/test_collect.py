@@ -11,8 +11,8 @@ from collector.aggregate import Aggregate
 from collector.collect import Collector
 from collector.reception import TURN_DATAGRAMS, Reception
 from collector.selfmetrics import Circumstances
-from collector.standin import StandIn
 from collector.statsd import STATSD
+from collector.workers.standin import StandIn
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 NOBODY = StandIn(list, 1, Aggregate(1))

@@ -1,4 +1,4 @@
-"""One of several receiving processes, which the collector starts (workers.py) and asks for a share of each window.
+"""One of several receiving processes, which the collector starts (crew.py) and asks for a share of each window.
 
     collector -> worker     one byte: MORE, or LAST, after which the worker ends
     worker -> collector     a share (parcel.py); the first, which is empty, unasked: it has begun, or waits for MORE
@@ -26,11 +26,11 @@ from collections.abc import Callable
 from typing import Any
 
 from collector import inherit
-from collector.parcel import pieces
 from collector.receiver import Receiver
 from collector.reception import Reception, undisturbed
-from collector.share import Share, Sharing
 from collector.statsd import Dialect
+from collector.workers.parcel import pieces
+from collector.workers.share import Share, Sharing
 from spool.again import release_signals
 
 MORE, LAST, GONE = b"?", b".", b"!"
@@ -93,7 +93,7 @@ def receive(reception: Reception, share: Sharing, courier: Courier, taken: mmap.
 
 
 def main() -> None:
-    """Do as `workers.py` says in the environment."""
+    """Do as `crew.py` says in the environment."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # they go to the whole group; what they mean here, the collector says

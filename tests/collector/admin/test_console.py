@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from collector.admin.console import COMMANDS, Console
 from collector.aggregate import Aggregate
 from collector.config import CollectorConfig, Listen
-from collector.console import COMMANDS, Console
 from collector.selfmetrics import Circumstances
 from collector.tally import Tally
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from collector.admin import CONNECTIONS, LINE_BYTES, Admin
+from collector.admin.server import CONNECTIONS, LINE_BYTES, Admin
 from tests.processes.pipeline import wait_until
 
 

@@ -16,7 +16,7 @@ import pytest
 from collector.config import Listen
 from collector.listeners import Bound
 from collector.statsd import STATSD
-from collector.workers import shared_out
+from collector.workers.crew import shared_out
 from spool.audit import audited
 from spool.reader import SpoolReader
 from tests.collector.running import send

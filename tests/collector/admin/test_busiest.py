@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.busiest import Name, as_object, ordered, screen, snapshot
+from collector.admin.busiest import Name, as_object, ordered, screen, snapshot
 from spool.batch import Point
 
 NOW = 1_764_000_013.0

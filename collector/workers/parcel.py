@@ -24,8 +24,8 @@ from collector.aggregate import Closed
 from collector.distinct import Distinct
 from collector.known import Cell
 from collector.notices import Notice
-from collector.share import Change, Share
 from collector.sketch import Distribution
+from collector.workers.share import Change, Share
 
 PIECE_SERIES = 256
 LENGTH = struct.Struct("=I")

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from collector.parcel import PIECE_SERIES, Parcels, pieces
-from collector.share import Sharing
 from collector.sketch import EXACT
 from collector.tally import Tally
+from collector.workers.parcel import PIECE_SERIES, Parcels, pieces
+from collector.workers.share import Sharing
 
 
 def share(seed, series=2 * PIECE_SERIES + 1):

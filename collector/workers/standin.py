@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from collector.aggregate import Aggregate
-from collector.child import END_S, Child, Datagrams
-from collector.merge import Merge
-from collector.parcel import Parcels
-from collector.share import Share
-from collector.worker import LAST, MORE
+from collector.workers.child import END_S, Child, Datagrams
+from collector.workers.merge import Merge
+from collector.workers.parcel import Parcels
+from collector.workers.share import Share
+from collector.workers.worker import LAST, MORE
 
 SHARE_S = 5.0
 """The most that is waited for a share; that of 100,000 series is there in a third of a second."""

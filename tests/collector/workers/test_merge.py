@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.aggregate import OVERFLOW, Aggregate
-from collector.merge import Merge
-from collector.parcel import Parcels, pieces
-from collector.share import Sharing
 from collector.sketch import EXACT
 from collector.tally import Tally
+from collector.workers.merge import Merge
+from collector.workers.parcel import Parcels, pieces
+from collector.workers.share import Sharing
 
 QUANTILES = (0.5, 0.9, 0.99)
 

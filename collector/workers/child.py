@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from collector import inherit
 from collector.config import Scheme
-from collector.parcel import Parcels
-from collector.share import Share
 from collector.statsd import Dialect
-from collector.worker import COLLECTOR, COUNT, LAST, MORE, SETTINGS, SOURCES, TAKEN
+from collector.workers.parcel import Parcels
+from collector.workers.share import Share
+from collector.workers.worker import COLLECTOR, COUNT, LAST, MORE, SETTINGS, SOURCES, TAKEN
 
 END_S = 0.2
 """How long one that has closed its connection may take to end."""
@@ -55,7 +55,7 @@ class Child:
         }
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "collector.worker"],
+                [sys.executable, "-P", "-m", "collector.workers.worker"],
                 # The same modules as here, however they were found.
                 env={**os.environ, **inherit.hand_on(handed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=inherit.descriptors(handed),

@@ -7,13 +7,13 @@ import socket
 import pytest
 
 from collector.aggregate import Aggregate
-from collector.child import Datagrams
 from collector.config import Listen
 from collector.listeners import bind
 from collector.receiver import Receiver
 from collector.reception import Reception
-from collector.standin import StandIn
 from collector.statsd import STATSD
+from collector.workers.child import Datagrams
+from collector.workers.standin import StandIn
 from tests.processes.pipeline import wait_until
 
 

@@ -21,15 +21,15 @@ from functools import partial
 
 from collector.aggregate import Aggregate, Closed
 from collector.carried import Held, Stream
-from collector.child import END_S, Child, Datagrams
 from collector.config import Listen
 from collector.listeners import DATAGRAMS, Bound
-from collector.merge import Merge
 from collector.receiver import Receiver
 from collector.reception import Reception
 from collector.selfmetrics import Circumstances
-from collector.share import Share, Sharing
 from collector.statsd import Dialect
+from collector.workers.child import END_S, Child, Datagrams
+from collector.workers.merge import Merge
+from collector.workers.share import Share, Sharing
 
 LATE_S = 0.8
 """How long a window waits for the next share: one of 100,000 series is there in half of it."""

@@ -14,7 +14,7 @@ from operator import itemgetter
 
 from collector.aggregate import Aggregate
 from collector.rules import Reason
-from collector.share import Share
+from collector.workers.share import Share
 
 MOST_REMEMBERED = 1_000_000
 """Gauges of which it is known when they were set; beyond it, a share that comes late may set one back."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from collector.busiest import ORDERS, RECENT, Name, Snapshot, as_object, ordered, screen, snapshot
+from collector.admin.busiest import ORDERS, RECENT, Name, Snapshot, as_object, ordered, screen, snapshot
 from spool.batch import Point, decode, points_of
 from spool.config import load, spool_dir
 from spool.errors import HoldfastError, SpoolMissing
