@@ -197,6 +197,19 @@ def test_a_rejected_key_is_dead_with_the_servers_words(host: Host) -> None:
     assert row is not None and row["state"] == "dead" and row["reason"] == "known with another hash"
 
 
+def test_words_with_half_a_character_in_them_are_kept_without_it(host: Host) -> None:
+    def answer(keys: list[str]) -> Response:
+        rejected = [{"key": keys[0], "error": "no \ud800\n metric"}]  # JSON carries it as an escape, UTF-8 does not
+        return Response(200, {}, json.dumps({"accepted": keys[1:], "rejected": rejected}).encode())
+
+    first, *_ = host.commit(points=12_000)
+    host.server.answer = answer
+    host.run()
+    with DeliveryReader(host.directory, "main") as delivery:
+        row = delivery.state_row(first)
+    assert row is not None and row["state"] == "dead" and row["reason"] == "no    metric"
+
+
 def test_keys_that_were_not_listed_stay_unsent(host: Host) -> None:
     host.server.answer = lambda keys: Response(200, {}, json.dumps({"accepted": keys[:1]}).encode())
     host.commit(points=12_000)
