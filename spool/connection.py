@@ -126,8 +126,9 @@ def lock(directory: Path, who: str) -> IO[str]:
         raise SpoolTaken(f"{directory}: already has a {who} (process {owner}). Stop that one first.") from None
     try:
         file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        os.write(
+            file.fileno(), str(os.getpid()).encode("ascii")
+        )  # not into a buffer, which `close` would fail to write
     except OSError:  # the disk is full: the lock holds without its label
         pass
     return file
