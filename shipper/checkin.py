@@ -23,6 +23,7 @@ from typing import Any
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
+from shipper.protocols.answer import is_page
 from spool.config import SpoolConfig
 from spool.errors import HoldfastError, SpoolMissing
 from spool.health import GRACE_S, Facts, State, as_json, judge
@@ -124,7 +125,8 @@ class CheckIn:
         request = Request("POST", str(destination.checkin_url), headers, text)
         attempt = self._senders[name].attempt(request, self._settings.checkin_deadline_s)
         self._senders[name].close()
-        accepted = attempt.response is not None and 200 <= attempt.response.status < 300
+        response = attempt.response
+        accepted = response is not None and 200 <= response.status < 300 and not is_page(response)
         if accepted:
             self._told_until[name], self._told[name] = now, body["state"]
             if name in self._shown_loss:  # else the spool could not be read

@@ -17,10 +17,11 @@ from spool.writer import SpoolWriter
 class Server:
     def __init__(self) -> None:
         self.status: int | None = 200
+        self.said = b'{"ok":true}'
         self.told: list[dict[str, object]] = []
 
     def attempt(self, request: Request, deadline_s: float) -> Attempt:
-        response = None if self.status is None else Response(self.status, {}, b"")
+        response = None if self.status is None else Response(self.status, {}, self.said)
         self.told.append(json.loads(request.body))
         error = "connection refused" if response is None else None
         return Attempt(response, Phase.READ, Timings(), 1.0, 0.0, 1, 1, None, error, False)
@@ -68,6 +69,13 @@ def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
     assert told_within(checkin, server, clock, 10 * RETRY_S) == 10
     server.status = 200
     assert told_within(checkin, server, clock, 600) == 10
+
+
+def test_a_web_page_is_no_server_that_was_told(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    server.said = b"<html>Welcome to our network</html>"
+    assert told_within(made(tmp_path, server, clock), server, clock, 10 * RETRY_S) == 10
+    assert {each["since"] for each in server.told} == {1_795_000_000.0}
 
 
 def test_a_change_of_state_is_told_without_waiting_for_the_minute(tmp_path: Path) -> None:
