@@ -83,6 +83,8 @@ class Answer(http.client.HTTPResponse):
             raise OddAnswer(f"the answer's Content-Length makes no sense: {', '.join(sorted(lengths))[:60]!r}")
         if codings not in ([], ["chunked"]):
             raise OddAnswer(f"the answer's Transfer-Encoding is unknown: {', '.join(codings)[:60]!r}")
+        if self.chunked and self.length == 0:  # 204 and 304 have no body, whatever they announce (RFC 9112 6.3)
+            self.chunked, budget.odd = False, True
         if lengths and codings:
             budget.odd = True  # readable, but where the next answer starts is anybody's guess (RFC 9112 6.3)
         budget.allow(WIRE_BYTES, "the answer's body is")
