@@ -46,6 +46,8 @@ class _Reader(io.BufferedReader):
         cut = not line.endswith(b"\n") and (size is None or size < 0 or len(line) < size)
         if cut and (line or self._begun):
             raise OddAnswer("the connection ended before the answer did")
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):  # to Python's parser of headers a CR ends a line too
+            raise OddAnswer("a line of the answer has a CR in it (RFC 9112 2.2)")
         self._begun = True
         return line
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from shipper.budget import Budget, Phase
-from shipper.connections import Answer
+from shipper.connections import Answer, OddAnswer
 from shipper.deadline import Deadline
 
 
@@ -39,3 +39,26 @@ def test_a_plain_answer_leaves_its_connection_usable() -> None:
 def test_an_answer_without_a_body_has_none_whatever_it_announces(status: bytes, follows: bytes) -> None:
     raw = b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + follows
     assert read(raw) == (int(status[:3]), b"", True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 4\r\nContent-Length: 5",
+        b"Content-Length: 4, 4",
+        b"Content-Length: +4",
+        b"Content-Length: 0_4",
+        b"Content-Length: -4",
+        b"Content-Length: 4\r\n 0",
+        b"Content-Length : 4",
+        b"X: a\rContent-Length: 4",
+        b"X: a\r\r\nContent-Length: 4",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding:\r\n chunked",
+        b"Transfer-Encoding: identity\r\nContent-Length: 4",
+    ],
+)
+def test_a_length_that_two_readers_may_read_differently_is_none(headers: bytes) -> None:
+    with pytest.raises(OddAnswer):
+        read(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n\r\n4\r\nacks\r\n0\r\n\r\n")
