@@ -53,6 +53,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's exceptions into ours, naming the file."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite quotes a broken schema in its message, and Python cannot read that
+        raise SpoolDamaged(f"{path}: {error}. The collector sets a damaged spool aside when it starts.") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _PASSING:
