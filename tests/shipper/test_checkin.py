@@ -83,9 +83,8 @@ def test_a_change_of_state_is_told_without_waiting_for_the_minute(tmp_path: Path
     checkin = made(tmp_path, server, clock)
     told_within(checkin, server, clock, 80)
     assert server.told[-1]["state"] == "FAIL"
-    (tmp_path / "collector.lock").touch()
-    os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
     SpoolWriter.open(tmp_path, "web-1").close()
+    os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
     assert told_within(checkin, server, clock, LOOK_S) == 1
     assert server.told[-1]["state"] == "UNKNOWN"
     assert told_within(checkin, server, clock, 40) == 0
