@@ -362,7 +362,8 @@ class Drain:
             self._pace.halve(len(batches))
         said = attempt.response.headers.get("retry-after") if attempt.response is not None else None
         self._failed += 1
-        asked_s, took_s = backoff.retry_after_s(said, now), attempt.total_ms / 1000
+        theirs = now + (self._pace.condition.clock_offset_s or 0.0)  # a date in Retry-After is by the server's clock
+        asked_s, took_s = backoff.retry_after_s(said, theirs), attempt.total_ms / 1000
         self._pace.back_off(reason, asked_s, took_s, now, self._given.clock())
 
     # --- record ----------------------------------------------------------------------------------------
