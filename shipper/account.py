@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from email.utils import parsedate_to_datetime
 
+from shipper.backoff import http_date
 from shipper.exchange import Attempt, Response
 from shipper.lanes import Lane
 from shipper.outcome import Outcome, Verdict
@@ -40,10 +40,8 @@ def attempt_row(
 
 def clock_offset_s(response: Response, now: float) -> float | None:
     """How far the server's clock is ahead of ours, to the second, by its Date header; None if it has none."""
-    try:
-        return round(parsedate_to_datetime(response.headers.get("date", "")).timestamp() - now, 0)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    theirs = http_date(response.headers.get("date", ""))
+    return None if theirs is None else round(theirs - now, 0)
 
 
 def _rounded(milliseconds: float | None) -> float | None:

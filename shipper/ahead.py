@@ -12,7 +12,7 @@ nobody else may use the spool's reader.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 from spool.batch import Batch
@@ -38,11 +38,13 @@ class Ahead:
             yield
             return
         thread = Thread(target=self._read, args=(spool, ids), name="reading-ahead")
-        thread.start()
+        with suppress(RuntimeError):  # the host's limit on threads: then the loop reads them itself
+            thread.start()
         try:
             yield
         finally:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def _read(self, spool: SpoolReader, ids: Sequence[int]) -> None:
         try:

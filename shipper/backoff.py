@@ -12,6 +12,7 @@ found to be so within a minute - unless it had asked for more itself (Retry-Afte
 asks for a third of the requests that it sends in health, of one batch each.
 """
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 FIRST_S, LONGEST_S = 1.0, 60.0
@@ -38,14 +39,21 @@ def asked_wait_s(asked_s: float, draw: float) -> float:
 def retry_after_s(value: str | None, now: float) -> float | None:
     """Seconds named by a Retry-After header (RFC 9110 section 10.2.3), or None if there is none or it is malformed.
 
-    Both forms are understood, a number of seconds and an HTTP date; `now` is Unix seconds.
+    Both forms are understood, a number of seconds and an HTTP date; `now` is Unix seconds of the server's clock.
     """
     if value is None or len(value) > 64:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text)
+    named_at = http_date(text)
+    return None if named_at is None else named_at - now
+
+
+def http_date(text: str) -> float | None:
+    """The instant (Unix seconds) of an HTTP date, all three forms of which are in GMT (RFC 9110 5.6.7), or None."""
     try:
-        return parsedate_to_datetime(text).timestamp() - now
+        named = parsedate_to_datetime(text)
+        return (named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None

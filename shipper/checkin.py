@@ -23,6 +23,7 @@ from typing import Any
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
+from shipper.protocols.answer import is_page
 from spool.config import SpoolConfig
 from spool.errors import HoldfastError, SpoolMissing
 from spool.health import GRACE_S, Facts, State, as_json, judge
@@ -76,8 +77,14 @@ class CheckIn:
         self._due_at = dict.fromkeys(self._destinations, self._started_at)
         self._look_at = clock() + LOOK_S
         self._told: dict[str, str] = {}  # the state that each server knows
-        before = heartbeats(directory).get("checkin", {}).get("told_until", {})
-        self._told_until = {name: float(before.get(name, now())) for name in self._destinations}
+        before = heartbeats(directory).get("checkin", {})
+        told_until = before.get("told_until", {})
+        self._told_until = {name: float(told_until.get(name, now())) for name in self._destinations}
+        # The newest loss that each server knows, and that it was shown last: the spool's id and the row's.
+        self._told_loss: dict[str, tuple[str, int]] = {
+            name: (spool_id, loss) for name, (spool_id, loss) in before.get("told_loss", {}).items()
+        }
+        self._shown_loss: dict[str, tuple[str, int]] = {}
 
     def turn(self) -> float:
         """Post every check-in that is due. Returns the seconds until there is something to do, 0 to BEAT_S."""
@@ -99,7 +106,8 @@ class CheckIn:
 
     def _beat(self, phase: str, **facts: float) -> None:
         # What was told survives a restart in the heartbeat: losses of the time between are told after it.
-        beat(self._directory, "checkin", self._now(), phase, told_until=self._told_until, **facts)
+        told = {"told_until": self._told_until, "told_loss": self._told_loss}
+        beat(self._directory, "checkin", self._now(), phase, **told, **facts)
 
     def _tell(self, name: str, destination: DestinationConfig) -> bool:
         """Post one check-in; returns whether the server took it."""
@@ -117,9 +125,12 @@ class CheckIn:
         request = Request("POST", str(destination.checkin_url), headers, text)
         attempt = self._senders[name].attempt(request, self._settings.checkin_deadline_s)
         self._senders[name].close()
-        accepted = attempt.response is not None and 200 <= attempt.response.status < 300
+        response = attempt.response
+        accepted = response is not None and 200 <= response.status < 300 and not is_page(response)
         if accepted:
             self._told_until[name], self._told[name] = now, body["state"]
+            if name in self._shown_loss:  # else the spool could not be read
+                self._told_loss[name] = self._shown_loss[name]
         _log_checkin(name, body["state"], attempt, accepted)
         return accepted
 
@@ -140,10 +151,11 @@ class CheckIn:
     def body(self, name: str, now: float) -> dict[str, Any]:
         """What is said to destination `name` at `now` (Unix seconds)."""
         since = self._told_until[name]
+        self._shown_loss.pop(name, None)
         try:
             facts = self._facts(name, now)
             with SpoolReader(self._directory) as spool:
-                losses, host = spool.losses(since, LOSSES_MOST), spool.host
+                losses, host = self._untold_losses(name, spool), spool.host
             health = as_json(facts, judge(facts))
             owed = _owed(facts)
         except HoldfastError as error:  # no spool, or a damaged one: that is what the server has to know
@@ -151,6 +163,21 @@ class CheckIn:
             health = {"v": 1, "state": self._unseen(error), "reasons": [str(error)], "at": now}
         own = {"host": host, "version": self._report.version, "sqlite": self._report.sqlite}
         return {**health, **own, "owed": owed, "since": since, "losses_since": losses}
+
+    def _untold_losses(self, name: str, spool: SpoolReader) -> list[dict[str, Any]]:
+        """The losses that destination `name` was not told of, newest first.
+
+        By number, where one is known: a row may be dated some seconds before it is committed, or by a clock that is set
+        back since.
+        """
+        newest = spool.losses(limit=1)
+        spool_id, told = self._told_loss.get(name, ("", 0))
+        if spool_id == spool.spool_id:
+            losses = spool.losses(limit=LOSSES_MOST, after=told)
+        else:
+            losses = spool.losses(self._told_until[name], LOSSES_MOST)
+        self._shown_loss[name] = spool.spool_id, max((each["id"] for each in (*losses, *newest)), default=0)
+        return losses
 
 
 def _owed(facts: Facts) -> dict[str, int | None]:

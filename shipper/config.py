@@ -26,6 +26,8 @@ def address(*schemes: str) -> Rule:
             raise ValueError(allowed) from None
         if parts.scheme not in schemes or not parts.hostname or parts.username is not None or port == 0:
             raise ValueError(allowed)
+        if not raw.isprintable() or " " in parts.netloc:  # urlsplit forgives line breaks, and no host has a space
+            raise ValueError(allowed)
         return str(raw)
 
     return rule

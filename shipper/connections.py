@@ -46,6 +46,8 @@ class _Reader(io.BufferedReader):
         cut = not line.endswith(b"\n") and (size is None or size < 0 or len(line) < size)
         if cut and (line or self._begun):
             raise OddAnswer("the connection ended before the answer did")
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):  # to Python's parser of headers a CR ends a line too
+            raise OddAnswer("a line of the answer has a CR in it (RFC 9112 2.2)")
         self._begun = True
         return line
 
@@ -83,6 +85,8 @@ class Answer(http.client.HTTPResponse):
             raise OddAnswer(f"the answer's Content-Length makes no sense: {', '.join(sorted(lengths))[:60]!r}")
         if codings not in ([], ["chunked"]):
             raise OddAnswer(f"the answer's Transfer-Encoding is unknown: {', '.join(codings)[:60]!r}")
+        if self.chunked and self.length == 0:  # 204 and 304 have no body, whatever they announce (RFC 9112 6.3)
+            self.chunked, budget.odd = False, True
         if lengths and codings:
             budget.odd = True  # readable, but where the next answer starts is anybody's guess (RFC 9112 6.3)
         budget.allow(WIRE_BYTES, "the answer's body is")

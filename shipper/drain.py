@@ -24,7 +24,7 @@ from shipper.budget import Phase
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.exchange import Attempt, Request
 from shipper.lanes import LIVE_WINDOWS, Lane, Limits, choose, together
-from shipper.outcome import Outcome, Verdict, by_batch
+from shipper.outcome import Outcome, Verdict, by_batch, unreadable
 from shipper.pace import Pace
 from shipper.parts import Parts
 from shipper.protocols import by_name
@@ -215,14 +215,19 @@ class Drain:
         else:
             self._live_through = headers[-1].id
         self._previous = lane
-        batches = self._verified(spool, delivery, headers)
-        if len(batches) == 1:
-            batches = [self._fitting(batches[0])]
-        if batches:
-            sent = {each.id for each in headers}
-            following = together([each for each in backlog if each.id not in sent], limits, alone)
-            with self._ahead.reading(spool, [each.id for each in following]):
-                self._attempt(delivery, lane, batches)
+        try:
+            batches = self._verified(spool, delivery, headers)
+            if len(batches) == 1:
+                batches = [self._fitting(batches[0])]
+            if batches:
+                sent = {each.id for each in headers}
+                following = together([each for each in backlog if each.id not in sent], limits, alone)
+                with self._ahead.reading(spool, [each.id for each in following]):
+                    self._attempt(delivery, lane, batches)
+        except PayloadError:  # who had to look into one (a part, another protocol) could not read it
+            ended = unreadable(spool.batches([each.id for each in headers]))
+            delivery.settle(ended, self._given.now())
+            log.error("payload_unreadable", extra=fields(destination=self._name, batches=ranges(ended)))
         self._page = min(PAGE, PAGE_LEAST + 2 * len(headers))
         return 0.0
 
@@ -357,7 +362,8 @@ class Drain:
             self._pace.halve(len(batches))
         said = attempt.response.headers.get("retry-after") if attempt.response is not None else None
         self._failed += 1
-        asked_s, took_s = backoff.retry_after_s(said, now), attempt.total_ms / 1000
+        theirs = now + (self._pace.condition.clock_offset_s or 0.0)  # a date in Retry-After is by the server's clock
+        asked_s, took_s = backoff.retry_after_s(said, theirs), attempt.total_ms / 1000
         self._pace.back_off(reason, asked_s, took_s, now, self._given.clock())
 
     # --- record ----------------------------------------------------------------------------------------

@@ -132,9 +132,12 @@ def _set_aside(folder: Path, name: str) -> list[Path]:
         kept = folder / file_name("hang", facts.st_mtime, name)
         known = {"last heartbeat": _heartbeat(folder.parent, name, int(pid))}
         text = head(name, int(pid), "outlived its deadline and was ended by the last resort", known)
-        left.write_text(text + left.read_text(encoding="ascii", errors="backslashreplace"), encoding="utf-8")
-        os.utime(left, (facts.st_mtime, facts.st_mtime))
-        left.rename(kept)
+        try:
+            kept.write_text(text + left.read_text(encoding="ascii", errors="backslashreplace"), encoding="utf-8")
+            os.utime(kept, (facts.st_mtime, facts.st_mtime))
+            left.unlink()
+        except OSError:  # a full disk costs the words above the stacks, neither the stacks nor the start
+            left.replace(kept)
         found.append(kept)
     _keep_newest(folder, "hang")
     return found

@@ -11,11 +11,12 @@ What is not understood is `retry`: a wrong guess there costs a duplicate under t
 The table is shared by the HTTP protocols; each one judges its own answers first (shipper/protocols/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from spool.batch import Batch
+from spool.batch import Batch, decode
+from spool.errors import PayloadError
 from spool.ledger import Settled, State
 
 
@@ -69,6 +70,17 @@ def by_batch(verdict: Verdict, batches: Sequence[Batch]) -> Judged:
     if verdict.outcome is Outcome.EXPIRED and len(batches) == 1:
         settled = {batches[0].id: Settled(State.EXPIRED, verdict.reason)}
     return Judged(verdict.outcome, verdict.reason, settled, taken, refused)
+
+
+def unreadable(batches: Iterable[Batch]) -> dict[int, Settled]:
+    """The end of those of `batches` whose payload has its hash but not our form: another version's, never sent."""
+    ended = {}
+    for batch in batches:
+        try:
+            decode(batch.payload)
+        except PayloadError as error:
+            ended[batch.id] = Settled(State.DEAD, str(error))
+    return ended
 
 
 _PARK = {401, 402, 403, 404, 405, 407, 410, 421, 426, 431, 451, 511}

@@ -49,7 +49,7 @@ class _Lookup:
 
     done: threading.Event = field(default_factory=threading.Event)
     found: list[Address] = field(default_factory=list)
-    failure: OSError | UnicodeError | None = None
+    failure: OSError | UnicodeError | MemoryError | None = None
 
 
 class Resolver:
@@ -77,7 +77,8 @@ class Resolver:
         if not finished:
             return self._instead(host, port, "the resolver did not answer in time")
         if lookup.failure is not None:
-            return self._instead(host, port, getattr(lookup.failure, "strerror", None) or str(lookup.failure))
+            why = getattr(lookup.failure, "strerror", None) or str(lookup.failure) or type(lookup.failure).__name__
+            return self._instead(host, port, why)
         if not lookup.found:
             return self._instead(host, port, "the resolver knows no address")
         return lookup.found
@@ -112,7 +113,7 @@ class Resolver:
         try:
             found = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
             lookup.found = [Address(each[0], each[4]) for each in found[:MAX_ADDRESSES]]
-        except (OSError, UnicodeError) as failure:  # UnicodeError: a label that IDNA does not allow
+        except (OSError, UnicodeError, MemoryError) as failure:  # UnicodeError: a label that IDNA does not allow
             lookup.failure = failure
         with self._lock:
             del self._running[host, port]

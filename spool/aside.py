@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from spool.connection import FILE, look_for_damage, open_writer, refuse_broken_header
+from spool.connection import FILE, look_for_damage, refuse_broken_header
 from spool.delivery import BUSY_S, file_name
 from spool.errors import SpoolDamaged
+from spool.sound import open_sound
 
 CHECK_S = 2.0
 """How long a delivery file is looked at that something damaged was met beside."""
@@ -50,7 +51,7 @@ def set_aside_if_damaged(directory: Path, destination: str, at: float) -> Path |
         return None
     try:
         refuse_broken_header(path)
-        connection = open_writer(path, BUSY_S)
+        connection = open_sound(path, BUSY_S)
         try:
             look_for_damage(connection, path, CHECK_S)
         finally:

@@ -56,6 +56,10 @@ def required(rule: Rule, doc: str) -> Any:
     return field(metadata={"rule": rule, "doc": doc})
 
 
+_BEFORE_AT = re.compile(r"[^\s'\"]*:[^\s'\"]*@")
+"""A scheme, user name and password in the text of a value: messages get into logs, and passwords must not."""
+
+
 # --- rules ---------------------------------------------------------------------------------------------
 
 
@@ -173,7 +177,7 @@ class Config:
             try:
                 values[each] = known[each].metadata["rule"](value, folder)
             except ValueError as error:
-                problems.append(f"{where} = {value!r}: allowed is {error}")
+                problems.append(f"{where} = {_BEFORE_AT.sub('(hidden)@', repr(value))}: allowed is {error}")
         problems += [
             f"[{name}] {each.name}: missing; it is {each.metadata['doc']}"
             for each in known.values()

@@ -53,6 +53,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's exceptions into ours, naming the file."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite quotes a broken schema in its message, and Python cannot read that
+        raise SpoolDamaged(f"{path}: {error}. The collector sets a damaged spool aside when it starts.") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _PASSING:
@@ -126,8 +128,9 @@ def lock(directory: Path, who: str) -> IO[str]:
         raise SpoolTaken(f"{directory}: already has a {who} (process {owner}). Stop that one first.") from None
     try:
         file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        os.write(
+            file.fileno(), str(os.getpid()).encode("ascii")
+        )  # not into a buffer, which `close` would fail to write
     except OSError:  # the disk is full: the lock holds without its label
         pass
     return file

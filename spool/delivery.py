@@ -16,14 +16,15 @@ from typing import Any
 
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
-from spool.connection import look_for_damage, open_reader, open_writer, translated, write
+from spool.connection import look_for_damage, open_reader, translated, write
 from spool.ledger import AttemptRow as AttemptRow  # noqa: PLC0414 - the values that this file stores
 from spool.ledger import Condition as Condition  # noqa: PLC0414
 from spool.ledger import Settled as Settled  # noqa: PLC0414
 from spool.ledger import Terms as Terms  # noqa: PLC0414
 from spool.ledger import ranges as ranges  # noqa: PLC0414
 from spool.ledger import within as within  # noqa: PLC0414
-from spool.schema import DELIVERY_READABLE, DELIVERY_STEPS, check, migrate
+from spool.schema import DELIVERY_READABLE, DELIVERY_STEPS, check
+from spool.sound import open_sound
 
 BUSY_S = 5.0
 
@@ -206,14 +207,7 @@ class Delivery(DeliveryReader):
 
     @classmethod
     def _open(cls, directory: Path, destination: str) -> "Delivery":
-        path = directory / file_name(destination)
-        connection = open_writer(path, BUSY_S)
-        try:
-            migrate(connection, path, DELIVERY_STEPS)
-        except BaseException:
-            connection.close()
-            raise
-        return cls(directory, destination, connection)
+        return cls(directory, destination, open_sound(directory / file_name(destination), BUSY_S))
 
     def record(
         self,

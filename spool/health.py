@@ -198,9 +198,14 @@ def as_json(facts: Facts, health: Health) -> dict[str, Any]:
     return {"v": 1, "state": str(health.state), "reasons": list(health.reasons), **asdict(facts)}
 
 
+def _since_s(at: float, facts: Facts) -> float:
+    """How long ago `at` was. One that is ahead of us is from before the clock was set back: as old as it is far."""
+    return abs(facts.at - at)
+
+
 def _starting(facts: Facts) -> bool:
     started = facts.intake.started_at
-    return started is not None and facts.at - started <= max(GRACE_S, 2 * facts.intake.interval_s)
+    return started is not None and _since_s(started, facts) <= max(GRACE_S, 2 * facts.intake.interval_s)
 
 
 def _from_before(beat: Beat | None, facts: Facts) -> bool:
@@ -217,7 +222,7 @@ def _collection(facts: Facts) -> Iterator[Finding]:
     elif intake.last_commit_at is None:
         yield State.FAIL, "nothing has ever been committed: look at the collector's log"
     else:
-        age = facts.at - intake.last_commit_at
+        age = _since_s(intake.last_commit_at, facts)
         if age > max(VERY_SILENT_S, 3 * intake.interval_s):
             yield State.FAIL, f"last commit was {span(age)} ago: look at the collector's log"
         elif age > max(SILENT_S, 2 * intake.interval_s):
@@ -234,8 +239,9 @@ def _checkin(facts: Facts) -> Iterator[Finding]:
     beat = facts.beats.get("checkin")
     if beat is None or _from_before(beat, facts):
         return
-    if facts.at - beat.at > VERY_SILENT_S:
-        yield State.DEGRADED, f"checkin has been silent for {span(facts.at - beat.at)}: the server is not told"
+    age = _since_s(beat.at, facts)
+    if age > VERY_SILENT_S:
+        yield State.DEGRADED, f"checkin has been silent for {span(age)}: the server is not told"
 
 
 def _silence(facts: Facts, who: str) -> Iterator[Finding]:
@@ -245,7 +251,7 @@ def _silence(facts: Facts, who: str) -> Iterator[Finding]:
     if beat is None:
         yield State.FAIL, f"{who} has left no heartbeat: is it running?"
         return
-    age = facts.at - beat.at
+    age = _since_s(beat.at, facts)
     overdue = age - beat.at_most_s
     if overdue > VERY_SILENT_S:
         yield State.FAIL, f"{who} has been silent for {span(age)} (was in phase {beat.phase}): is it running?"
@@ -297,7 +303,7 @@ def _lateness(destination: Destination, facts: Facts) -> Iterator[Finding]:
         elif destination.unsent_batches:
             yield State.DEGRADED, f"has never acknowledged a batch{error}"
         return
-    silent = facts.at - destination.last_ack_at
+    silent = _since_s(destination.last_ack_at, facts)
     if destination.unsent_batches and destination.failures and waiting > FAILING_S and silent > NO_ACK_S:
         times = (
             f"{destination.failures} attempts in a row have failed"

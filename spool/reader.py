@@ -281,9 +281,10 @@ class SpoolReader:
             )
         }
 
-    def losses(self, since: float = 0.0, limit: int = PAGE) -> list[dict[str, Any]]:
-        """Rows of `losses` since `since`, newest first."""
-        return self._dicts("SELECT * FROM losses WHERE at >= ? ORDER BY id DESC LIMIT ?", (since, limit))
+    def losses(self, since: float = 0.0, limit: int = PAGE, after: int = 0) -> list[dict[str, Any]]:
+        """Rows of `losses` since `since` and with an id above `after`, newest first."""
+        sql = "SELECT * FROM losses WHERE at >= ? AND id > ? ORDER BY id DESC LIMIT ?"
+        return self._dicts(sql, (since, after, limit))
 
     def losses_of(self, batch_id: int) -> list[dict[str, Any]]:
         """Rows of `losses` whose range has this batch, newest first."""

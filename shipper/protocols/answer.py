@@ -26,7 +26,12 @@ def said(body: bytes) -> str:
     answer = json_object(body)
     words = [answer.get("error"), answer.get("message"), answer.get("errors")]
     text = next((_plain(each) for each in words if each), body[: 2 * SAID_MOST].decode("utf-8", "replace"))
-    return "".join(ch if ch.isprintable() else " " for ch in text)[:SAID_MOST].strip()
+    return printable(text)[:SAID_MOST].strip()
+
+
+def printable(text: str) -> str:
+    """`text` as one line that every log and file can hold: JSON's escapes also make half a character ("\\ud800")."""
+    return "".join(ch if ch.isprintable() else " " for ch in text)
 
 
 def status_and_words(response: Response) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
-from shipper.protocols.answer import json_object, status_and_words
+from shipper.protocols.answer import json_object, printable, status_and_words
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 
@@ -45,7 +45,7 @@ def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
     listed = {each for name in ("accepted", "duplicate") for each in _strings(answer.get(name))}
     acknowledged = frozenset(keys) & listed
     refused = {
-        each["key"]: str(each.get("error", "no reason given"))[:500]
+        each["key"]: printable(str(each.get("error", "no reason given")))[:500]
         for each in _list(answer.get("rejected"))
         if isinstance(each, dict) and each.get("key") in keys and each["key"] not in acknowledged
     }

@@ -30,7 +30,7 @@ from typing import Any
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
-from shipper.protocols.answer import is_page, json_object, status_and_words
+from shipper.protocols.answer import is_page, json_object, printable, status_and_words
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 from spool.readings import CHECK, EVENT, Reading, numbers
@@ -98,8 +98,8 @@ def _taken(response: Response, keys: frozenset[str]) -> Verdict:
     rejected = str(partial.get("rejectedDataPoints") or "0")
     if rejected == "0":
         return Verdict(Outcome.ACKNOWLEDGED, "200", keys)
-    why = str(partial.get("errorMessage") or "no reason given")[:300]
-    note = f"{rejected} data points rejected, the others accepted: {why}"
+    why = printable(str(partial.get("errorMessage") or "no reason given"))[:300]
+    note = f"{printable(rejected)[:20]} data points rejected, the others accepted: {why}"
     return Verdict(Outcome.ACKNOWLEDGED, note, keys, note=note)
 
 

@@ -54,3 +54,15 @@ def test_a_backlog_of_many_requests_arrives_but_for_a_rotten_batch(host: Host) -
     host.run(seconds=5)
     assert host.states() == {each: State.DEAD if each == rotten else State.ACKNOWLEDGED for each in ids}
     assert set(host.server.stored.values()) == {1} and len(host.server.requests) > 5
+
+
+def test_where_no_thread_can_be_started_the_loop_reads_everything_itself(host: Host) -> None:
+    host.settings = type(host.settings)(backlog_requests_per_s=1000, request_bytes=1_024)
+    host.restarted()
+    ids = host.commit(windows=40)
+    before = threading.stack_size(2**47)  # more than there are addresses: starting one fails as at the host's limit
+    try:
+        host.run(seconds=5)
+    finally:
+        threading.stack_size(before)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)

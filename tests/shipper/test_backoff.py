@@ -1,5 +1,7 @@
 """How long the shipper waits."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,11 +50,21 @@ def test_a_parked_destination_is_probed_in_every_minute_and_a_fleet_not_in_one_s
         ("9" * 4096, None),
         (None, None),
         ("Mon, 23 Nov 2026 14:00:00 GMT", 1795442400 - NOW),
+        ("Monday, 23-Nov-26 14:00:00 GMT", 1795442400 - NOW),
+        ("Mon Nov 23 14:00:00 2026", 1795442400 - NOW),
         ("Mon, 99 Nov 2026 14:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_read_in_both_forms_and_ignored_in_every_other(value: str | None, seconds: float | None) -> None:
-    assert retry_after_s(value, NOW) == seconds
+def test_retry_after_is_read_in_both_forms_and_ignored_in_every_other(
+    value: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")  # dates are in GMT, wherever this host is
+    time.tzset()
+    try:
+        assert retry_after_s(value, NOW) == seconds
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.floats(-1e12, 1e12), st.floats(0, 1, exclude_max=True))

@@ -2,12 +2,14 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 from shipper.budget import Phase, Timings
 from shipper.checkin import LOOK_S, RETRY_S, CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig
 from shipper.exchange import Attempt, Request, Response
+from spool.batch import Window
 from spool.config import SpoolConfig
 from spool.writer import SpoolWriter
 
@@ -15,10 +17,11 @@ from spool.writer import SpoolWriter
 class Server:
     def __init__(self) -> None:
         self.status: int | None = 200
+        self.said = b'{"ok":true}'
         self.told: list[dict[str, object]] = []
 
     def attempt(self, request: Request, deadline_s: float) -> Attempt:
-        response = None if self.status is None else Response(self.status, {}, b"")
+        response = None if self.status is None else Response(self.status, {}, self.said)
         self.told.append(json.loads(request.body))
         error = "connection refused" if response is None else None
         return Attempt(response, Phase.READ, Timings(), 1.0, 0.0, 1, 1, None, error, False)
@@ -68,14 +71,20 @@ def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
     assert told_within(checkin, server, clock, 600) == 10
 
 
+def test_a_web_page_is_no_server_that_was_told(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    server.said = b"<html>Welcome to our network</html>"
+    assert told_within(made(tmp_path, server, clock), server, clock, 10 * RETRY_S) == 10
+    assert {each["since"] for each in server.told} == {1_795_000_000.0}
+
+
 def test_a_change_of_state_is_told_without_waiting_for_the_minute(tmp_path: Path) -> None:
     server, clock = Server(), [0.0]
     checkin = made(tmp_path, server, clock)
     told_within(checkin, server, clock, 80)
     assert server.told[-1]["state"] == "FAIL"
-    (tmp_path / "collector.lock").touch()
-    os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
     SpoolWriter.open(tmp_path, "web-1").close()
+    os.utime(tmp_path / "collector.lock", (1_795_000_000.0 + clock[0],) * 2)
     assert told_within(checkin, server, clock, LOOK_S) == 1
     assert server.told[-1]["state"] == "UNKNOWN"
     assert told_within(checkin, server, clock, 40) == 0
@@ -90,3 +99,39 @@ def test_losses_are_told_until_the_server_has_taken_them(tmp_path: Path) -> None
     server.status = 200
     told_within(checkin, server, clock, 180)
     assert len({each["since"] for each in server.told}) > 2
+
+
+def told_losses(server: Server) -> list[int]:
+    return [loss["first_window"] for told in server.told for loss in told["losses_since"]]  # type: ignore[index,attr-defined]
+
+
+def test_each_loss_is_told_once_whatever_its_date_says(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    writer = SpoolWriter.open(tmp_path, "web-1")
+    checkin = made(tmp_path, server, clock)
+    for seq, at in enumerate([30.0, 25.0, -3600.0, 250.0], 1):
+        # Dated before the check-in that came before its commit: eviction dates all rows by when it began.
+        told_within(checkin, server, clock, 60)
+        writer.shed([Window(seq, 0, 10, [])], 1_795_000_000.0 + at, "memory")
+    told_within(checkin, server, clock, 130)
+    checkin = made(tmp_path, server, clock)  # a restart
+    told_within(checkin, server, clock, 130)
+    assert told_losses(server) == [1, 2, 3, 4]
+    writer.close()
+
+
+def test_what_a_server_refused_to_hear_is_told_again(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    with closing(SpoolWriter.open(tmp_path, "web-1")) as writer:
+        checkin = made(tmp_path, server, clock)
+        told_within(checkin, server, clock, 60)
+        writer.shed([Window(1, 0, 10, [])], 1_795_000_000.0 + clock[0], "memory")
+    server.status = 500
+    told_within(checkin, server, clock, 70)
+    (tmp_path / "spool.db").rename(tmp_path / "away")
+    server.status = 200  # it hears that there is no spool, and nothing of the loss
+    told_within(checkin, server, clock, 20)
+    (tmp_path / "away").rename(tmp_path / "spool.db")
+    before = len(server.told)
+    told_within(checkin, server, clock, 200)
+    assert [len(each["losses_since"]) for each in server.told[before:]].count(1) == 1  # type: ignore[arg-type]

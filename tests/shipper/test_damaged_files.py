@@ -65,3 +65,32 @@ def test_damage_in_the_spool_is_told_to_the_collector_and_nothing_is_set_aside_b
     assert not list(host.directory.glob("delivery-main.db.corrupt-*"))
     (host.directory / "spool.db").write_bytes(whole)
     host.writer = SpoolWriter.open(host.directory, "web-1")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"write_ms REAL", b"wrire_ms REAL"),
+        (b"CREATE TABLE condition", b"CREATE TABLE cond\xfftion"),
+        (b"CREATE TABLE states", b"CREATE TABLD states"),
+        (b'{"again": ', b'{"a\xf1ain": '),
+        (b'{"again": ', b'{"aga n": '),
+        (b'{"again": ', b'"\x00again": '),
+        (b"settled_through3", b"settled_throughx"),
+        (b"'acknowledged', 'dead'", b"'acknowlddged', 'dead'"),
+    ],
+)
+def test_damage_that_sqlite_does_not_notice_is_damage_too(host: Host, before: bytes, after: bytes) -> None:
+    ids = host.commit(windows=3)
+    host.run()
+    host.run(seconds=61)
+    host.drain.close()
+    file = host.directory / "delivery-main.db"
+    whole = file.read_bytes()
+    assert before in whole
+    file.write_bytes(whole.replace(before, after, 1))
+    host.restarted()
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+    assert set(host.server.stored.values()) == {2}
+    assert len(list(host.directory.glob("delivery-main.db.corrupt-*"))) == 1

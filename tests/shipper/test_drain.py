@@ -1,13 +1,16 @@
 """The loop that picks, attempts and records: real files, a scripted network, our own clock, no sleeping."""
 
+import gzip
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from shipper.budget import Phase, Timings
 from shipper.drain import POLL_S
-from shipper.exchange import Response
+from shipper.exchange import Attempt, Request, Response
 from shipper.protocols.holdfast import TRAITS
 from spool.delivery import DeliveryReader, State
 from spool.reader import SpoolReader
@@ -197,6 +200,19 @@ def test_a_rejected_key_is_dead_with_the_servers_words(host: Host) -> None:
     assert row is not None and row["state"] == "dead" and row["reason"] == "known with another hash"
 
 
+def test_words_with_half_a_character_in_them_are_kept_without_it(host: Host) -> None:
+    def answer(keys: list[str]) -> Response:
+        rejected = [{"key": keys[0], "error": "no \ud800\n metric"}]  # JSON carries it as an escape, UTF-8 does not
+        return Response(200, {}, json.dumps({"accepted": keys[1:], "rejected": rejected}).encode())
+
+    first, *_ = host.commit(points=12_000)
+    host.server.answer = answer
+    host.run()
+    with DeliveryReader(host.directory, "main") as delivery:
+        row = delivery.state_row(first)
+    assert row is not None and row["state"] == "dead" and row["reason"] == "no    metric"
+
+
 def test_keys_that_were_not_listed_stay_unsent(host: Host) -> None:
     host.server.answer = lambda keys: Response(200, {}, json.dumps({"accepted": keys[:1]}).encode())
     host.commit(points=12_000)
@@ -218,6 +234,34 @@ def test_a_rotten_payload_is_dead_and_never_sent(host: Host) -> None:
     host.run()
     assert host.states() == {first: State.DEAD, second: State.ACKNOWLEDGED}
     assert host.ids_sent() == [[second]]
+
+
+class Influx:
+    """A network behind which an InfluxDB takes everything."""
+
+    def attempt(self, request: Request, deadline_s: float) -> Attempt:
+        return Attempt(Response(204, {}, b""), Phase.READ, Timings(), 2.0, 0.0, 10, 10, None, None, False)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_payload_of_another_version_is_dead_and_holds_up_nobody(tmp_path: Path) -> None:
+    host = Host(tmp_path, protocol="influx", url="https://example.net/api/v2/write")
+    host.sender = Influx()
+    host.restarted()
+    ids = host.commit(windows=5)
+    newer = gzip.compress(b'{"v":99}')  # its hash is right: the disk changed nothing
+    host.writer._connection.execute(
+        "UPDATE batches SET payload = ?, sha256 = ? WHERE id = ?", (newer, hashlib.sha256(newer).hexdigest(), ids[1])
+    )
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED) | {ids[1]: State.DEAD}
+    with DeliveryReader(host.directory, "main") as delivery:
+        row = delivery.state_row(ids[1])
+    assert row is not None and "not a batch of version 1" in row["reason"]
+    host.drain.close()
+    host.writer.close()
 
 
 def test_batches_past_the_destinations_age_limit_expire_and_are_listed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The watchdog, with real processes that get stuck in ways no socket deadline can see."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -153,6 +154,23 @@ def test_the_next_start_finds_what_a_stuck_process_left(tmp_path: Path) -> None:
     again = Watchdog(tmp_path, "shipper-main")
     again.close()
     assert again.found == []
+
+
+def test_a_full_disk_costs_neither_the_stacks_nor_the_start(tmp_path: Path) -> None:
+    (tmp_path / "hangs").mkdir()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stacks = 'Thread 0x1 (most recent call first):\n  File "a.py", line 1 in stuck\n' * 100
+    (tmp_path / "hangs" / f"shipper-main-{gone.pid}.txt").write_text(stacks)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(stacks), limits[1]))
+    try:
+        watchdog = Watchdog(tmp_path, "shipper-main")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    watchdog.close()
+    assert [each.read_text() for each in (tmp_path / "hangs").iterdir()] == [stacks]
+    assert watchdog.found == list((tmp_path / "hangs").iterdir())
 
 
 def test_only_ended_processes_of_the_same_name_are_tidied_up(tmp_path: Path) -> None:

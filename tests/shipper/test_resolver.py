@@ -17,12 +17,12 @@ class Names:
         self.asked: list[str] = []
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self.answer: list[str] | OSError = ["192.0.2.1"]
+        self.answer: list[str] | Exception = ["192.0.2.1"]
 
     def __call__(self, host: str, port: int, **_options: Any) -> list[Any]:
         self.asked.append(host)
         self.may_answer.wait(20)
-        if isinstance(self.answer, OSError):
+        if isinstance(self.answer, Exception):
             raise self.answer
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.answer]
 
@@ -109,3 +109,12 @@ def test_the_last_good_addresses_bridge_an_outage_of_the_resolver(trouble: str, 
 def test_a_name_that_idna_does_not_allow_is_unresolved_and_nothing_worse() -> None:
     with pytest.raises(NameUnresolved, match="could not be resolved"):
         Resolver(time.monotonic).resolve("a" * 70 + ".test", 443, within(5))
+
+
+def test_a_look_up_that_ran_out_of_memory_is_over_and_the_next_one_is_made(names: Names) -> None:
+    resolver = Resolver(time.monotonic, names)
+    names.answer = MemoryError()
+    with pytest.raises(NameUnresolved, match="MemoryError"):
+        resolver.resolve("metrics.example.net", 443, within(2))
+    names.answer = ["192.0.2.1"]
+    assert [str(each) for each in resolver.resolve("metrics.example.net", 443, within(2))] == ["192.0.2.1:443"]

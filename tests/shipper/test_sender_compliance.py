@@ -5,6 +5,7 @@ Prometheus drops what a server refuses, we park or keep it: nothing is given up 
 """
 
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 
@@ -164,6 +165,20 @@ def sending(tmp_path: Path, server: Server) -> Iterator[Callable[[str], Host]]:
     for host in made:
         host.drain.close()
         host.writer.close()
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_a_date_in_retry_after_is_by_the_servers_clock(host: Host, ahead_s: float) -> None:
+    host.commit()
+    theirs = host.clock() - ahead_s
+    dates = {name: formatdate(at, usegmt=True) for name, at in (("date", theirs), ("retry-after", theirs + 120))}
+    host.server.answer = reply(503, **dates)
+    host.run()
+    host.server.answer = host.server.accept
+    host.run(seconds=110)
+    assert len(host.server.requests) == 1
+    host.run(seconds=25)
+    assert list(host.states().values()) == [State.ACKNOWLEDGED]
 
 
 @pytest.mark.parametrize("what", ODD)

@@ -106,6 +106,21 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(write, line, allow
     assert caught.value.exit_code == 78
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("http://agent:s3cret@proxy:3128", "'(hidden)@proxy:3128'"),
+        ("agent:s3c@ret/@proxy:3128", "'(hidden)@proxy:3128'"),
+        ("http://proxy:3128/a@b", "'(hidden)@b'"),
+        ("me@proxy", "'me@proxy'"),
+    ],
+)
+def test_a_password_in_a_value_is_in_no_message(write, value, shown):
+    with pytest.raises(ConfigError) as caught:
+        load(write(f'[spool]\nmax_bytes = "{value}"\n')).section(SpoolConfig, "spool")
+    assert f"max_bytes = {shown}: allowed is" in str(caught.value) and "s3c" not in str(caught.value)
+
+
 def test_an_unknown_key_is_told_what_is_known(write):
     with pytest.raises(ConfigError, match=r"\[destination.main\] ulr: no such key; known are count, file, .*url"):
         section(write('[destination.main]\nulr = "http://a"\nurl = "http://a"'))

@@ -1,6 +1,7 @@
 """How files are opened and written, and how SQLite's errors become ours."""
 
 import fcntl
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_a_lock_is_held_as_long_as_its_file_is_open(tmp_path):
     lock(tmp_path, "shipper-copy").close()
     held.close()
     lock(tmp_path, "shipper-main").close()
+
+
+def test_on_a_full_disk_a_lock_holds_without_its_label_and_is_given_back(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with lock(tmp_path, "shipper-main"), pytest.raises(SpoolUnusable, match=r"process \?"):
+            lock(tmp_path, "shipper-main")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_lock_whose_holder_did_not_say_who_it_is_still_holds(tmp_path):

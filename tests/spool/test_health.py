@@ -160,6 +160,29 @@ def test_heartbeats_from_before_a_restart_are_not_held_against_it() -> None:
     assert judge(intake(started_at=NOW - 90, last_commit_at=NOW - 5)(facts)).state is State.FAIL
 
 
+AHEAD_S = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (beat("collector", -AHEAD_S), "collector has been silent"),
+        (beat("shipper-main", -AHEAD_S), "main: shipper-main has been silent"),
+        (beat("checkin", -AHEAD_S), "checkin has been silent"),
+        (intake(last_commit_at=NOW + AHEAD_S), "last commit was"),
+        (waiting(60, failures=3, last_ack_at=NOW + AHEAD_S), "3 attempts in a row have failed"),
+    ],
+)
+def test_a_clock_that_was_set_back_hides_no_fault(fault: Callable[[Facts], Facts], reason: str) -> None:
+    for started_at in (NOW - 86_400, NOW + AHEAD_S - 600):  # before that, of course
+        found = judge(fault(intake(started_at=started_at)(healthy())))
+        assert found.state in (State.DEGRADED, State.FAIL) and reason in found.reasons[0]
+
+
+def test_processes_started_before_the_clock_was_set_back_do_not_start_for_ever() -> None:
+    assert judge(intake(started_at=NOW + AHEAD_S)(healthy())) == Health(State.OK, ())
+
+
 def test_a_first_window_of_five_minutes_may_take_its_time() -> None:
     facts = intake(started_at=NOW - 290, last_commit_at=None, interval_s=300)(healthy())
     assert judge(facts).state is State.UNKNOWN

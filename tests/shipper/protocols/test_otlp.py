@@ -141,6 +141,12 @@ def test_the_same_batches_give_the_same_bytes() -> None:
             Outcome.ACKNOWLEDGED,
             "3 data",
         ),
+        (
+            200,
+            {"partialSuccess": {"rejectedDataPoints": 3, "errorMessage": "a\ud800\n"}},
+            Outcome.ACKNOWLEDGED,
+            "3 data points rejected, the others accepted: a  ",
+        ),
         (200, {"partialSuccess": {"rejectedDataPoints": 3}}, Outcome.ACKNOWLEDGED, "3 data"),
         (200, "<html>Welcome</html>", Outcome.RETRY, None),
         (400, {"message": "bad"}, Outcome.DEAD, None),
