@@ -18,12 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from spool import lastwords
 from spool.accounts import DAMAGE
 from spool.aside import finish_setting_aside, mark_salvaged, set_aside, unsalvaged
+from spool.batch import Batch
 from spool.carve import Kind, Row
 from spool.connection import FILE, lock, make_directory, refuse_broken_header
 from spool.delivery import DeliveryReader, destinations_on_disk
@@ -33,7 +35,7 @@ from spool.heartbeat import heartbeats
 from spool.image import Image
 from spool.reader import SpoolReader
 from spool.writeoff import add_loss, integer, known_through, places, write_off
-from spool.writer import Heir, SpoolWriter, raise_ids
+from spool.writer import Asked, Heir, SpoolWriter, raise_ids
 
 MARGIN = 1_000
 """Numbers left out where it is not certain which was the last: more than are given in the time between two beats."""
@@ -243,15 +245,21 @@ def contents(aside: Path) -> Contents:
     return Contents(batches, rotten, len(windows))
 
 
-def pieces(writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: float) -> Iterator[Mapping[str, int]]:
+def pieces(
+    writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: float, who: str = "collector"
+) -> Iterator[Mapping[str, int]]:
     """Put the rows of `aside` back, a transaction for each step, and settle the accounts; gives the totals so far.
 
-    Raises OSError if the file cannot be read, SpoolBusy if the disk refuses; what was put back stays.
+    Batches of another spool are taken in as by an import, for `who`: its ids mean other batches here, with states of
+    their own, and its accounts are its own. Raises OSError if the file cannot be read, SpoolBusy if the disk refuses;
+    what was put back stays.
     """
     totals: Counter[str] = Counter(saved=0, known=0, rotten=0, lost=0)
     rotten: dict[int, Row] = {}
     first = last = 0
     with Image(aside) as image:
+        ours = aside.parent == writer.directory or writer.spool_id in _spool_ids(image)
+        put_back = _put_back if ours else partial(_take_in, at=at, asked=Asked(who, f"salvage {aside.name}"))
         waiting: list[Row] = []
         for row in image.rows():
             if row is not None and row.kind is Kind.ROTTEN:
@@ -262,15 +270,31 @@ def pieces(writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: fl
                 first, last = min(first or row.rowid, row.rowid), max(last, row.rowid)
             if row is None or len(waiting) >= PIECE_ROWS or _bytes(waiting) >= PIECE_BYTES:
                 if waiting:
-                    totals.update(_put_back(writer, waiting))
+                    totals.update(put_back(writer, waiting))
                     waiting = []
                 yield dict(totals)
         if waiting:
-            totals.update(_put_back(writer, waiting))
-    totals["rotten"], totals["lost"] = write_off(writer, destinations, rotten, (first, last), at)
+            totals.update(put_back(writer, waiting))
+    if ours:
+        totals["rotten"], totals["lost"] = write_off(writer, destinations, rotten, (first, last), at)
+    else:
+        totals["rotten"] = len(rotten)
     if aside.parent == writer.directory:
         mark_salvaged(aside, json.dumps(totals))
     yield dict(totals)
+
+
+def _spool_ids(image: Image) -> set[str]:
+    """Whose the file is, as it says itself; where it does not say, as the keys of its first batches do."""
+    found = [row for row in image.rows(stretches=1) if row is not None]
+    said = {str(row.values[1]) for row in found if row.kind is Kind.META and row.values[0] == "spool_id"}
+    return said or {str(row.values[1]).rpartition("-")[0] for row in found if row.kind is Kind.BATCH}
+
+
+def _take_in(writer: SpoolWriter, waiting: Sequence[Row], at: float, asked: Asked) -> Counter[str]:
+    batches = [Batch(*row.values) for row in waiting if row.kind is Kind.BATCH]  # type: ignore[arg-type]
+    saved = len(writer.adopt(batches, at, asked)) if batches else 0
+    return Counter(saved=saved, known=len(batches) - saved)
 
 
 def _bytes(waiting: Sequence[Row]) -> int:

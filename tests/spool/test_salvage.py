@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.aside import mark_salvaged, remove_salvaged, set_aside, set_aside_spools, unsalvaged
+from spool.audit import audited
 from spool.carve import Kind, free_pages, rows
 from spool.config import SpoolConfig
 from spool.connection import FILE
@@ -166,3 +167,23 @@ def test_setting_aside_takes_the_wal_along_and_never_overwrites(tmp_path):
         assert not list(tmp_path.glob("spool.db")) + list(tmp_path.glob("spool.db-*"))
     assert len(set_aside_spools(tmp_path)) == 3
     assert not remove_salvaged(tmp_path)
+
+
+def test_batches_of_another_spool_are_taken_in_under_ids_that_have_no_state_here(tmp_path, spool):
+    directory, _ = spool
+    writer = restart(directory).writer
+    with writer.transaction() as db:  # as an eviction does: they were acknowledged, and their states stay
+        db.execute("DELETE FROM batches WHERE id <= 20")
+    other = SpoolWriter.open(tmp_path / "other", "db-1")
+    keys = {each.key for seq in range(1, 31) for each in other.commit(window(seq), seq)}
+    other.close()
+    *_, totals = pieces(writer, tmp_path / "other" / FILE, ["main"], 900.0, "ann")
+    assert totals == {"saved": 30, "known": 0, "rotten": 0, "lost": 0}
+    with SpoolReader(directory, "main") as reader:
+        unsent = {each.key for each in reader.unsent_oldest()}
+        assert reader.changes()[0]["who"] == "ann"
+    assert keys <= unsent, "an id that stands for an acknowledged batch of ours would never be sent"
+    assert audited(directory, ["main"], time.sleep).problems == ()
+    *_, again = pieces(writer, tmp_path / "other" / FILE, ["main"], 901.0, "ann")
+    assert (again["saved"], again["known"]) == (0, 30)
+    writer.close()
