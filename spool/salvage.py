@@ -252,8 +252,12 @@ def pieces(
 
     Batches of another spool are taken in as by an import, for `who`: its ids mean other batches here, with states of
     their own, and its accounts are its own. Raises OSError if the file cannot be read, SpoolBusy if the disk refuses;
-    what was put back stays.
+    what was put back stays. SpoolUnusable for the spool's own file.
     """
+    if aside.samefile(writer.path):
+        # POSIX drops a process's locks on a file when it closes any descriptor of it. Without SQLite's own, the next
+        # program that closes the file removes the log under our commits: https://www.sqlite.org/howtocorrupt.html, 2.2
+        raise SpoolUnusable(f"{aside}: is the spool itself; there is nothing to put back from it.")
     totals: Counter[str] = Counter(saved=0, known=0, rotten=0, lost=0)
     rotten: dict[int, Row] = {}
     first = last = 0

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,6 +15,7 @@ from spool.audit import audited
 from spool.carve import Kind, free_pages, rows
 from spool.config import SpoolConfig
 from spool.connection import FILE
+from spool.errors import SpoolUnusable
 from spool.evict import Evictor
 from spool.image import Image
 from spool.reader import SpoolReader
@@ -186,4 +189,20 @@ def test_batches_of_another_spool_are_taken_in_under_ids_that_have_no_state_here
     assert audited(directory, ["main"], time.sleep).problems == ()
     *_, again = pieces(writer, tmp_path / "other" / FILE, ["main"], 901.0, "ann")
     assert (again["saved"], again["known"]) == (0, 30)
+    writer.close()
+
+
+def test_the_spool_itself_is_not_salvaged_from(spool, tmp_path):
+    directory, _ = spool
+    writer = restart(directory).writer
+    link = tmp_path / "link.db"
+    link.symlink_to(directory / FILE)
+    for name in (directory / FILE, link):
+        with pytest.raises(SpoolUnusable, match="is the spool itself"):
+            list(pieces(writer, name, ["main"], 900.0))
+    # Had its locks been dropped, this would take the log away: whoever closes a file last does so.
+    other = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT 1 FROM batches'); db.close()"
+    writer.commit(window(writer.next_window_seq()), 901.0)
+    subprocess.run([sys.executable, "-c", other, directory / FILE], check=True)
+    assert (directory / f"{FILE}-wal").exists()
     writer.close()
