@@ -386,5 +386,4 @@ class Drain:
         )
         self._minute, self._acknowledged, self._failed = minute, 0, 0
         if minute % 60 == 0:
-            first = spool.headers_after(0, limit=1)
-            delivery.forget(self._given.now() - HISTORY_S, first[0].id if first else 0)
+            delivery.forget(self._given.now() - HISTORY_S, spool.first_told())

@@ -258,6 +258,14 @@ class SpoolReader:
         )
         return [Header(*row) for row in rows]
 
+    def first_told(self) -> int:
+        """The lowest id of which a batch or a row of `windows` tells: an audit asks for the states from there on."""
+        rows = self._rows(
+            "SELECT min(id) FROM (SELECT min(id) AS id FROM batches"
+            " UNION ALL SELECT * FROM (SELECT first_batch FROM windows ORDER BY seq LIMIT 1))"
+        )
+        return int(rows[0][0] or 0)
+
     def windows(self, limit: int = PAGE, since: float = 0.0) -> list[dict[str, Any]]:
         """Rows of `windows` committed at or after `since`, newest first."""
         return self._dicts("SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit))

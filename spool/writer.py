@@ -308,19 +308,23 @@ class SpoolWriter:
     def forget_windows(self, before: float) -> None:
         """Delete rows of `windows` and `losses` from before `before` (Unix seconds), of the oldest 1,000 of each.
 
-        What the newest sequence number is told from stays, however old.
+        What is left adds up: no window goes before its batches or before an older window, and no loss before the
+        windows that it tells of. What the newest sequence number is told from stays, however old.
         """
         newest = self.next_window_seq() - 1
         with write(self._connection, self.path) as db:
-            for table, row, at, seq in (
-                ("windows", "seq", "committed_at", "seq"),
-                ("losses", "id", "at", "last_window"),
-            ):
-                db.execute(
-                    f"DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} ORDER BY {row} LIMIT 1000)"
-                    f" AND {at} < ? AND {seq} < ?",
-                    (before, newest),
-                )
+            db.execute(
+                "DELETE FROM windows WHERE seq IN (SELECT seq FROM windows ORDER BY seq LIMIT 1000) AND seq < min(?,"
+                " ifnull((SELECT seq FROM windows WHERE committed_at >= ? ORDER BY seq LIMIT 1), ?),"
+                " ifnull((SELECT seq FROM windows WHERE last_batch >= (SELECT min(id) FROM batches)"
+                " ORDER BY seq LIMIT 1), ?))",
+                (newest, before, newest, newest),
+            )
+            db.execute(
+                "DELETE FROM losses WHERE id IN (SELECT id FROM losses ORDER BY id LIMIT 1000) AND at < ?"
+                " AND last_window < ifnull((SELECT min(seq) FROM windows), ?)",
+                (before, newest),
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
