@@ -175,7 +175,7 @@ class Drain:
         beat(self._directory, f"shipper-{self._name}", self._given.now(), phase, **facts)
 
     def _files(self) -> tuple[SpoolReader, Delivery]:
-        if self._spool is not None and self._spool.replaced():
+        if any(each is not None and each.replaced() for each in (self._spool, self._delivery)):
             self.close()
         if self._spool is None or self._delivery is None:
             with SpoolReader(self._directory) as spool:

@@ -65,3 +65,28 @@ def test_damage_in_the_spool_is_told_to_the_collector_and_nothing_is_set_aside_b
     assert not list(host.directory.glob("delivery-main.db.corrupt-*"))
     (host.directory / "spool.db").write_bytes(whole)
     host.writer = SpoolWriter.open(host.directory, "web-1")
+
+
+def test_a_delivery_file_that_somebody_removed_is_made_anew_and_everything_held_goes_again(host: Host) -> None:
+    ids = host.commit(windows=3)
+    host.run()
+    for each in host.directory.glob("delivery-main.db*"):
+        each.unlink()
+    ids += host.commit()
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED), "else the collector takes all of it for unsent"
+
+
+def test_a_delivery_file_that_somebody_put_back_is_the_one_that_is_written(host: Host, tmp_path: Path) -> None:
+    ids = host.commit()
+    host.run()
+    host.drain.close()
+    shutil.copy(host.directory / "delivery-main.db", tmp_path / "yesterday")
+    ids += host.commit()
+    host.run()
+    for each in host.directory.glob("delivery-main.db-*"):
+        each.unlink()
+    (tmp_path / "yesterday").replace(host.directory / "delivery-main.db")
+    ids += host.commit()
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
