@@ -252,10 +252,13 @@ class SpoolWriter:
         """Store batches that another spool committed: their keys, windows and bytes as they are, with ids of ours.
 
         One transaction, as one window of this spool in which nothing was received: so ages count from `at`, and what
-        is held still adds up. A key that is here already is left out. Returns what was stored. Raises SpoolBusy.
+        is held still adds up. A key that is here already is left out. A key of ours that we have yet to give was given
+        before this spool was put back from an older copy: ids go on above. Returns what was stored. Raises SpoolBusy.
         """
         seq, self._last_batch = self.next_window_seq(), None
+        given = [each.key.rpartition("-")[2] for each in batches if each.key.startswith(f"{self.spool_id}-")]
         with write(self._connection, self.path) as db:
+            raise_ids(db, max((int(each) for each in given if each.isdecimal() and len(each) < 16), default=0))
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
             new = {
                 each.key: each
