@@ -177,6 +177,11 @@ class SpoolReader:
                 yield from self.batches([header.id])  # none if it was evicted since the page was read
             page = self.headers_newest(since, until, before=page[-1])
 
+    def held_among(self, ids: Sequence[int]) -> list[int]:
+        """Those of the batches `ids` that are held, lowest id first."""
+        sql = "SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        return [row[0] for row in self._rows(sql, (json.dumps(list(ids)),))]
+
     def holds(self, key: str) -> bool:
         """Whether a batch with this key is held."""
         return bool(self._rows("SELECT 1 FROM batches WHERE key = ?", (key,)))
