@@ -211,6 +211,8 @@ def _go_on_above_all_witnesses(writer: SpoolWriter, at: float, tell: Callable[[R
     with writer.transaction() as db:
         raise_ids(db, top)
         known_through(db, top - MARGIN)
+        # An older copy may hold what went since: shippers look at all ids again, as after a salvage.
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('put_back', ?)", (str(int(at)),))
         add_loss(db, (at, DAMAGE, top - MARGIN + 1, top, next_window, top_window, at, at, 0, 0, 0, "[]"))
     write_off(writer, destinations_on_disk(writer.directory), {}, (last_batch + 1, seen_batch), at)
     tell(Replaced(None, f"{writer.path}: knows batches to {last_batch}, but {seen_batch} was committed."))

@@ -12,7 +12,10 @@ import pytest
 
 from spool.aside import set_aside_spools, unsalvaged
 from spool.audit import audited
+from spool.batch import State
+from spool.delivery import Delivery, Settled
 from spool.errors import SpoolUnusable
+from spool.heartbeat import beat
 from spool.reader import SpoolReader
 from spool.schema import SPOOL_STEPS
 from spool.writer import SpoolWriter
@@ -189,6 +192,31 @@ def test_a_removed_file_is_replaced_and_the_ids_go_on(fresh):
     (directory / "spool.db").unlink()
     (directory / "spool.db-wal").unlink()
     went_on(directory, keys, 0)
+
+
+def test_what_an_older_copy_holds_again_is_not_passed_over_as_settled(fresh, tmp_path):
+    directory, _ = fresh()
+    again = restart(directory)
+    again.writer.checkpoint()
+    shutil.copy(directory / "spool.db", tmp_path / "older")
+    delivery = Delivery.open(directory, "main", again.writer.spool_id)
+    with SpoolReader(directory) as reader:
+        delivery.rewind(reader.put_back())
+    again.writer.evict([], [30], time.time())
+    last = again.writer.commit(window(again.writer.next_window_seq()), time.time())[0].id
+    delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in range(21, last + 1) if each != 30}, 1.0)
+    delivery.settle_through(last)
+    delivery.settle_through(last)
+    beat(directory, "collector", time.time(), "collecting", **again.writer.numbers())
+    again.writer.close()
+    shutil.copy(tmp_path / "older", directory / "spool.db")
+    again = restart(directory)
+    with SpoolReader(directory, "main") as reader:
+        assert reader.unsent_oldest() == []
+        assert delivery.rewind(reader.put_back()), "so its shipper does before it looks for the next one"
+        assert [each.id for each in reader.unsent_oldest()] == [30]
+    delivery.close()
+    again.writer.close()
 
 
 def test_a_schema_from_the_future_is_refused_and_nothing_is_touched(fresh):
