@@ -88,6 +88,8 @@ def suspected(writer: SpoolWriter, errand: Errand, _data: Path) -> Iterator[Mapp
 
 def _opened(directory: Path, host: str, held: IO[str], at: float, tell: Callable[[Replaced], None]) -> SpoolWriter:
     path = directory / FILE
+    if path.is_symlink():  # SQLite keeps the log beside the file itself, where nothing here looks for it
+        raise SpoolUnusable(f"{path}: is a symbolic link. Move the file here, or link its folder.")
     aside = why = None
     try:
         if path.is_file():

@@ -219,6 +219,23 @@ def test_what_an_older_copy_holds_again_is_not_passed_over_as_settled(fresh, tmp
     again.writer.close()
 
 
+def test_a_link_in_its_place_is_refused_because_the_log_is_elsewhere(fresh, tmp_path):
+    directory, _ = fresh()
+    (tmp_path / "disk").mkdir()
+    for each in ("spool.db", "spool.db-wal"):
+        (directory / each).rename(tmp_path / "disk" / each)
+    (directory / "spool.db").symlink_to(tmp_path / "disk" / "spool.db")
+    with pytest.raises(SpoolUnusable, match="symbolic link"):
+        restart(directory)
+    assert (tmp_path / "disk" / "spool.db-wal").stat().st_size > 0
+
+
+def test_a_linked_folder_is_as_good_as_a_folder(fresh, tmp_path):
+    directory, keys = fresh()
+    (tmp_path / "link").symlink_to(directory)
+    went_on(tmp_path / "link", keys, WINDOWS)
+
+
 def test_a_schema_from_the_future_is_refused_and_nothing_is_touched(fresh):
     directory, _ = fresh()
     (directory / "spool.db-wal").unlink()
