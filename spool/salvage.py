@@ -266,7 +266,7 @@ def pieces(
     rotten: dict[int, Row] = {}
     first = last = 0
     with Image(aside) as image:
-        ours = aside.parent == writer.directory or writer.spool_id in _spool_ids(image)
+        ours = aside.parent.samefile(writer.directory) or writer.spool_id in _spool_ids(image)
         put_back = _put_back if ours else partial(_take_in, at=at, asked=Asked(who, f"salvage {aside.name}"))
         waiting: list[Row] = []
         for row in image.rows():
@@ -287,7 +287,7 @@ def pieces(
         totals["rotten"], totals["lost"] = write_off(writer, destinations, rotten, (first, last), at)
     else:
         totals["rotten"] = len(rotten)
-    if aside.parent == writer.directory:
+    if aside.parent.samefile(writer.directory):
         mark_salvaged(aside, json.dumps(totals))
     yield dict(totals)
 

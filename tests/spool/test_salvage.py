@@ -206,3 +206,13 @@ def test_the_spool_itself_is_not_salvaged_from(spool, tmp_path):
     subprocess.run([sys.executable, "-c", other, directory / FILE], check=True)
     assert (directory / f"{FILE}-wal").exists()
     writer.close()
+
+
+def test_a_file_named_by_another_way_to_the_folder_is_marked_as_salvaged_too(spool, tmp_path):
+    directory, _ = spool
+    aside = set_aside(directory / FILE, 1_764_000_000.0)
+    writer = SpoolWriter.open(directory, "web-1")
+    (tmp_path / "link").symlink_to(directory)
+    list(pieces(writer, tmp_path / "link" / aside.name, ["main"], 900.0))
+    assert unsalvaged(directory) == []
+    writer.close()
