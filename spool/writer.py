@@ -7,6 +7,7 @@ Not promised: use from two threads at once, or by two processes: `open` takes a 
 """
 
 import json
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -137,7 +138,10 @@ class SpoolWriter:
             if heir.last_batch:
                 raise_ids(db, heir.last_batch)
             db.execute("INSERT OR REPLACE INTO meta VALUES ('host', ?)", (self.host,))
-            return str(db.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0])
+            found = str(db.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0])
+            if not re.fullmatch("[0-9a-f]{16}", found):
+                raise SpoolDamaged(f"{self.path}: says that it is spool {found!r}, which is no identity.")
+            return found
 
     def next_window_seq(self) -> int:
         """The first sequence number that no window of this spool has had, kept or lost."""

@@ -90,3 +90,15 @@ def test_a_delivery_file_that_somebody_put_back_is_the_one_that_is_written(host:
     ids += host.commit()
     host.run(seconds=5)
     assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+
+
+@pytest.mark.parametrize("column", ["key", "sha256"])
+def test_a_byte_that_is_no_text_any_more_costs_the_batch_that_it_is_in(host: Host, column: str) -> None:
+    ids = host.commit(windows=4)
+    with host.writer.transaction() as db:
+        flipped = f"CAST(X'B1' || substr(CAST({column} AS BLOB), 2) AS TEXT)"
+        db.execute(f"UPDATE batches SET {column} = {flipped} WHERE id = 2")
+    host.run(seconds=20)
+    states = host.states()
+    assert {each for each in ids if states.get(each) is State.ACKNOWLEDGED} == {1, 3, 4}
+    assert states.get(2) is (State.DEAD if column == "sha256" else None)

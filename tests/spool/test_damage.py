@@ -194,6 +194,16 @@ def test_a_removed_file_is_replaced_and_the_ids_go_on(fresh):
     went_on(directory, keys, 0)
 
 
+def test_an_identity_that_the_disk_changed_is_damage_and_the_heartbeat_knows_better(fresh):
+    directory, keys = fresh()
+    connection = sqlite3.connect(directory / "spool.db")
+    connection.execute("UPDATE meta SET value = CAST(X'B1B2' AS TEXT) WHERE name = 'spool_id'")
+    connection.commit()
+    connection.close()
+    _, _, again = went_on(directory, keys, WINDOWS)
+    assert again.writer.spool_id == keys[1].rpartition("-")[0]
+
+
 def test_what_an_older_copy_holds_again_is_not_passed_over_as_settled(fresh, tmp_path):
     directory, _ = fresh()
     again = restart(directory)
