@@ -287,8 +287,10 @@ class SpoolReader:
         )[0] | {
             "rejected_by": dict(
                 self._rows(
-                    "SELECT r.key, sum(r.value) FROM windows w, json_each(w.rejected_by) r WHERE w.committed_at >= ?"
-                    " GROUP BY 1 ORDER BY 2 DESC",
+                    "SELECT r.key, sum(r.value) FROM windows w,"
+                    # What the disk changed is for the audit to tell, not a reason to see nothing of the others.
+                    " json_each(CASE WHEN json_valid(w.rejected_by) THEN w.rejected_by ELSE '{}' END) r"
+                    " WHERE w.committed_at >= ? GROUP BY 1 ORDER BY 2 DESC",
                     (since,),
                 )
             )
