@@ -175,7 +175,7 @@ class Drain:
         beat(self._directory, f"shipper-{self._name}", self._given.now(), phase, **facts)
 
     def _files(self) -> tuple[SpoolReader, Delivery]:
-        if self._spool is not None and self._spool.replaced():
+        if any(each is not None and each.replaced() for each in (self._spool, self._delivery)):
             self.close()
         if self._spool is None or self._delivery is None:
             with SpoolReader(self._directory) as spool:
@@ -392,5 +392,4 @@ class Drain:
         )
         self._minute, self._acknowledged, self._failed = minute, 0, 0
         if minute % 60 == 0:
-            first = spool.headers_after(0, limit=1)
-            delivery.forget(self._given.now() - HISTORY_S, first[0].id if first else 0)
+            delivery.forget(self._given.now() - HISTORY_S, spool.first_told())

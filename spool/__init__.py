@@ -80,9 +80,10 @@ what became of the batch.
 **Damage.** A new spool.db takes over the spool's id and goes on above every number that was ever used, as the damaged
 file, the collector's heartbeat and the delivery files tell: an id never means two batches, and the states stay true.
 Whole rows of the damaged file, each proved by its hash, are put back under their keys between windows; `put_back` in
-`meta` changes whenever that happens, and shippers then look for unsent batches from the beginning. Every id up to
-`known_through` in `meta` was given out once: what is neither held nor settled becomes a loss with reason 'damage',
-and so do numbers that were left out for safety (a row of 0 batches).
+`meta` changes whenever that happens, or an older copy took the file's place, and shippers then look for unsent batches
+from the beginning. Every id up to `known_through` in `meta` was given out once: what is neither held nor settled
+becomes a loss with reason 'damage', and so do numbers that were left out for safety (a row of 0 batches). What was
+settled and cannot be read is no loss and is told of nowhere; it can only not be replayed.
 
 Delivery is at least once. It is exactly once where the receiver remembers keys, as holdfast-receiver does.
 

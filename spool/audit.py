@@ -12,7 +12,7 @@ from spool.accounts import Audit, BatchRow, Books, Ledger, LossRow, WindowRow, a
 from spool.batch import State
 from spool.connection import FILE, open_reader, translated
 from spool.delivery import DeliveryReader
-from spool.errors import HoldfastError, SpoolDamaged
+from spool.errors import HoldfastError, SpoolDamaged, SpoolMissing
 from spool.schema import SPOOL_STEPS, check
 
 READINGS = 3
@@ -42,7 +42,9 @@ def read_books(directory: Path, destinations: Sequence[str], since_batch: int = 
         check(connection, path, SPOOL_STEPS)
         with translated(path):
             connection.execute("BEGIN")  # one snapshot for all of it
-            spool_id = connection.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0]
+            named = connection.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()
+            if named is None:  # between the first two transactions of its life
+                raise SpoolMissing(f"{path}: is not set up yet. The collector does that when it starts.")
             windows = connection.execute(
                 "SELECT seq, window_start, window_end, first_batch, last_batch, points, lines, accepted, rejected,"
                 " rejected_by, dropped FROM windows WHERE last_batch >= ? ORDER BY seq",
@@ -65,7 +67,7 @@ def read_books(directory: Path, destinations: Sequence[str], since_batch: int = 
         windows=[WindowRow._make((*row[:9], _total(row[9]), row[10])) for row in windows],
         batches=[BatchRow(*row) for row in batches],
         losses=[LossRow(*row) for row in losses],
-        ledgers=[_ledger(directory, name, spool_id, before[name]) for name in destinations],
+        ledgers=[_ledger(directory, name, named[0], before[name]) for name in destinations],
         last_batch=int(last[0]) if last else 0,
     )
 

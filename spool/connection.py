@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -37,6 +38,10 @@ WAL_LIMIT_BYTES = 16 * 1024 * 1024
 One that is larger is moved into its file beside the commits: see checkpoint.py. So this is also the most that a commit
 moves itself: a third of a second at 50 MB/s.
 """
+
+_TEXT = partial(str, encoding="utf-8", errors="replace")
+"""How text is read. One byte that the disk changed must not keep the rows beside it from being read: a hash, a key or
+an identity that is wrong is noticed where it is compared."""
 
 _PASSING = {
     sqlite3.SQLITE_BUSY,
@@ -160,6 +165,7 @@ def open_writer(path: Path, busy_s: float) -> sqlite3.Connection:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; the spool keeps a file there. Move it away.")
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        connection.text_factory = _TEXT
         try:
             _refuse_foreign(connection, path)  # before the next lines change it
             if connection.execute("PRAGMA page_count").fetchone()[0] == 0:  # in an older file it would only write
@@ -208,6 +214,7 @@ def open_reader(path: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     with translated(path):
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        connection.text_factory = _TEXT
         try:
             _refuse_foreign(connection, path)
         except BaseException:

@@ -16,7 +16,7 @@ from typing import Any
 
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
-from spool.connection import look_for_damage, open_reader, translated, write
+from spool.connection import inode, look_for_damage, open_reader, translated, write
 from spool.ledger import AttemptRow as AttemptRow  # noqa: PLC0414 - the values that this file stores
 from spool.ledger import Condition as Condition  # noqa: PLC0414
 from spool.ledger import Settled as Settled  # noqa: PLC0414
@@ -183,6 +183,11 @@ class Delivery(DeliveryReader):
         self.path = directory / file_name(destination)
         self._connection, self._schema = connection, len(DELIVERY_STEPS)
         self._newest_change: object = None  # as of the last call of settle_through
+        self._inode = inode(self.path)
+
+    def replaced(self) -> bool:
+        """Whether somebody removed or replaced the file: what is written here nobody will read. Open it anew then."""
+        return inode(self.path) != self._inode
 
     @classmethod
     def open(cls, directory: Path, destination: str, spool_id: str) -> "Delivery":

@@ -28,4 +28,4 @@ def _prune(
 def _salvage(
     destinations: Sequence[str], writer: SpoolWriter, errand: Errand, _data: Path
 ) -> Iterator[Mapping[str, int]]:
-    return salvage.pieces(writer, Path(errand.given["file"]), destinations, errand.at)
+    return salvage.pieces(writer, Path(errand.given["file"]), destinations, errand.at, errand.who)

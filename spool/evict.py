@@ -22,14 +22,16 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from spool.aside import files_of, remove_salvaged, unsalvaged
 from spool.batch import State, batch_key
 from spool.connection import FILE, WAL_LIMIT_BYTES
 from spool.delivery import DeliveryReader
 from spool.errors import HoldfastError, SpoolBusy
+from spool.ledger import within
 from spool.reader import Header, SpoolReader
 from spool.retention import (
     Held,
@@ -37,6 +39,7 @@ from spool.retention import (
     Newest,
     Space,
     Standing,
+    age_s,
     losses,
     may_age,
     next_window_bytes,
@@ -59,6 +62,9 @@ BALLAST_BYTES = 4 * 1024 * 1024
 
 GIVE_BACK_BYTES = 2 * 1024 * 1024
 """The most by which one call shrinks spool.db."""
+
+MOST_CHANGES = 1_000
+"""The newest of an operator's changes that are looked through: a replay has one for each 500 batches."""
 
 HISTORY_S = 30 * 86_400
 HISTORY_RUNS = 360
@@ -157,7 +163,7 @@ class Evictor:
         with ExitStack() as stack:
             deliveries = deliveries_of(stack, self._directory, self._destinations, reader.spool_id)
             while headers := reader.headers_after(after):
-                page = held(headers, deliveries)
+                page = _since_asked(held(headers, deliveries), deliveries, newest, self._limits.max_age_unsent_s)
                 found += page
                 sent_bytes += sum(each.payload_bytes for each in page if each.standing is Standing.ACKNOWLEDGED)
                 if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
@@ -244,6 +250,29 @@ def held(headers: Sequence[Header], deliveries: Deliveries) -> list[Held]:
             )
         )
     return found
+
+
+def _since_asked(page: list[Held], deliveries: Deliveries, newest: Newest, limit_s: float) -> list[Held]:
+    """The same; of what is unsent beyond its age, with the instant at which an operator made it so again."""
+    old = {each.id for each in page if each.standing is Standing.UNSENT and age_s(each, newest) > limit_s}
+    if not old:
+        return page
+    again: dict[int, float] = {}
+    for delivery in deliveries.values():
+        for change in _made_unsent(delivery, min(old), max(old), newest.end - limit_s):
+            for number in (each for each in old if within(each, change["ids"])):
+                again[number] = max(change["at"], again.get(number, change["at"]))
+    return [replace(each, again_at=again.get(each.id)) for each in page]
+
+
+def _made_unsent(delivery: DeliveryReader | None, first: int, last: int, since: float) -> list[Mapping[str, Any]]:
+    """What operators did since `since` that made batches between `first` and `last` unsent again."""
+    try:
+        changes = delivery.changes(since, MOST_CHANGES) if delivery else []
+    except HoldfastError:
+        return []
+    among = [each for each in changes if each["ids"] and each["first_batch"] <= last and first <= each["last_batch"]]
+    return [each for each in among if each["command"] != "hold"]
 
 
 def newest_of(reader: SpoolReader) -> Newest | None:

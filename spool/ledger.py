@@ -86,6 +86,7 @@ def ranges(ids: Iterable[int]) -> str:
 
 
 def within(batch_id: int, text: str) -> bool:
-    """Whether `batch_id` is among the ids written by `ranges`."""
-    pairs = (part.partition("-") for part in text.split(",") if part)
-    return any(int(first) <= batch_id <= int(last or first) for first, _, last in pairs)
+    """Whether `batch_id` is among the ids written by `ranges`; what the disk made of them is left out."""
+    pairs = (part.partition("-") for part in text.split(","))
+    runs = ((first, last or first) for first, _, last in pairs)
+    return any(int(first) <= batch_id <= int(last) for first, last in runs if first.isdecimal() and last.isdecimal())

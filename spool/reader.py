@@ -177,6 +177,11 @@ class SpoolReader:
                 yield from self.batches([header.id])  # none if it was evicted since the page was read
             page = self.headers_newest(since, until, before=page[-1])
 
+    def held_among(self, ids: Sequence[int]) -> list[int]:
+        """Those of the batches `ids` that are held, lowest id first."""
+        sql = "SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        return [row[0] for row in self._rows(sql, (json.dumps(list(ids)),))]
+
     def holds(self, key: str) -> bool:
         """Whether a batch with this key is held."""
         return bool(self._rows("SELECT 1 FROM batches WHERE key = ?", (key,)))
@@ -258,6 +263,14 @@ class SpoolReader:
         )
         return [Header(*row) for row in rows]
 
+    def first_told(self) -> int:
+        """The lowest id of which a batch or a row of `windows` tells: an audit asks for the states from there on."""
+        rows = self._rows(
+            "SELECT min(id) FROM (SELECT min(id) AS id FROM batches"
+            " UNION ALL SELECT * FROM (SELECT first_batch FROM windows ORDER BY seq LIMIT 1))"
+        )
+        return int(rows[0][0] or 0)
+
     def windows(self, limit: int = PAGE, since: float = 0.0) -> list[dict[str, Any]]:
         """Rows of `windows` committed at or after `since`, newest first."""
         return self._dicts("SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit))
@@ -274,8 +287,10 @@ class SpoolReader:
         )[0] | {
             "rejected_by": dict(
                 self._rows(
-                    "SELECT r.key, sum(r.value) FROM windows w, json_each(w.rejected_by) r WHERE w.committed_at >= ?"
-                    " GROUP BY 1 ORDER BY 2 DESC",
+                    "SELECT r.key, sum(r.value) FROM windows w,"
+                    # What the disk changed is for the audit to tell, not a reason to see nothing of the others.
+                    " json_each(CASE WHEN json_valid(w.rejected_by) THEN w.rejected_by ELSE '{}' END) r"
+                    " WHERE w.committed_at >= ? GROUP BY 1 ORDER BY 2 DESC",
                     (since,),
                 )
             )

@@ -119,18 +119,22 @@ def apply(
 ) -> int:
     """Make the batches of `plan` unsent. Returns how many there were still to change; `told` hears of each chunk.
 
+    One that the collector has deleted since the plan keeps its state, which is all that tells what became of it.
+
     `as_new`: under keys that they never had. That is done to all at once: begun again after half of it, the first half
     would have yet another key, and be counted twice. It takes the shipper's file for half a second per 100,000.
     Raises SpoolBusy if the shipper holds its file for longer than 5 s; chunks done before stay done.
     """
     delivery = Delivery.open(directory, plan.destination, spool_id)
     try:
-        changed = 0
-        for chunk in chunks(plan.ids, max(1, len(plan.ids)) if as_new else CHUNK):
-            command = "replay --as-new" if as_new else "replay"
-            changed += delivery.make_unsent(chunk, at, who, command, of, as_new)
-            told(len(chunk))
-        return changed
+        with SpoolReader(directory) as spool:
+            changed = 0
+            for chunk in chunks(plan.ids, max(1, len(plan.ids)) if as_new else CHUNK):
+                if held := spool.held_among(chunk):
+                    command = "replay --as-new" if as_new else "replay"
+                    changed += delivery.make_unsent(held, at, who, command, of, as_new)
+                told(len(chunk))
+            return changed
     finally:
         delivery.close()
 
@@ -141,17 +145,17 @@ def chunks(ids: Sequence[int], most: int) -> Iterator[Sequence[int]]:
         yield ids[first : first + most]
 
 
-def settled_again(delivery: DeliveryReader, ids: Sequence[int], oldest: int | None) -> dict[str, int]:
+def settled_again(delivery: DeliveryReader, spool: SpoolReader, ids: Sequence[int]) -> dict[str, int]:
     """How many of the batches `ids`, oldest first, are in each state by now; the rest is unsent.
 
-    `oldest` is the oldest batch that the spool still holds (None: it holds none); an unsent one before it is "evicted".
+    One that is unsent and that the spool does not hold any more is "evicted".
     """
     found: dict[str, int] = {}
     for chunk in chunks(ids, PAGE):
-        states = delivery.states(chunk[0], chunk[-1])
+        states, waiting = delivery.states(chunk[0], chunk[-1]), set(spool.held_among(chunk))
         for each in chunk:
             if each in states:
                 found[str(states[each])] = found.get(str(states[each]), 0) + 1
-            elif oldest is None or each < oldest:
+            elif each not in waiting:
                 found["evicted"] = found.get("evicted", 0) + 1
     return found

@@ -13,7 +13,8 @@ the smaller of two measures, neither of which asks what time it is now: how much
 ended, and how many windows were begun since, times their usual length. A jump deceives only the first, a
 new `interval_s` only the second, and only one way: too old. A batch labelled later than the newest window
 (the clock was ahead then, and is right now) goes by the second alone. While nothing is collected nothing
-ages: a host that was switched off for a month still sends what it had.
+ages: a host that was switched off for a month still sends what it had. What an operator made unsent again is
+unsent since then, however old its data are: it would go before the shipper had its turn.
 
 Disk reserve. When the disk has less free than the reserve, acknowledged and dead batches go until the
 shortage is made up. Unsent ones go only from a spool that takes more than ALLOWANCE_BYTES, or where the disk
@@ -70,7 +71,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A batch in the spool. `unsent_at` are the destinations that have not settled it."""
+    """A batch in the spool. `unsent_at` are the destinations that have not settled it.
+
+    `again_at`: when an operator last made it unsent again (Unix seconds), None if that is of no account.
+    """
 
     id: int
     window_start: float
@@ -80,6 +84,7 @@ class Held:
     payload_bytes: int
     standing: Standing
     unsent_at: tuple[str, ...] = ()
+    again_at: float | None = None
 
 
 class Aged(Protocol):
@@ -259,7 +264,10 @@ def _by_age(batch: Held, newest: Newest, limits: Limits) -> Reason | None:
         Standing.DEAD: (limits.max_age_dead_s, Reason.AGE_DEAD),
         Standing.UNSENT: (limits.max_age_unsent_s, Reason.AGE_UNSENT),
     }[batch.standing]
-    return reason if age_s(batch, newest) > limit_s else None
+    waited_s = age_s(batch, newest)
+    if batch.again_at is not None:
+        waited_s = min(waited_s, newest.end - batch.again_at)
+    return reason if waited_s > limit_s else None
 
 
 def _for_room(

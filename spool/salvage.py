@@ -18,12 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from spool import lastwords
 from spool.accounts import DAMAGE
 from spool.aside import finish_setting_aside, mark_salvaged, set_aside, unsalvaged
+from spool.batch import Batch
 from spool.carve import Kind, Row
 from spool.connection import FILE, lock, make_directory, refuse_broken_header
 from spool.delivery import DeliveryReader, destinations_on_disk
@@ -33,7 +35,7 @@ from spool.heartbeat import heartbeats
 from spool.image import Image
 from spool.reader import SpoolReader
 from spool.writeoff import add_loss, integer, known_through, places, write_off
-from spool.writer import Heir, SpoolWriter, raise_ids
+from spool.writer import Asked, Heir, SpoolWriter, raise_ids
 
 MARGIN = 1_000
 """Numbers left out where it is not certain which was the last: more than are given in the time between two beats."""
@@ -86,6 +88,8 @@ def suspected(writer: SpoolWriter, errand: Errand, _data: Path) -> Iterator[Mapp
 
 def _opened(directory: Path, host: str, held: IO[str], at: float, tell: Callable[[Replaced], None]) -> SpoolWriter:
     path = directory / FILE
+    if path.is_symlink():  # SQLite keeps the log beside the file itself, where nothing here looks for it
+        raise SpoolUnusable(f"{path}: is a symbolic link. Move the file here, or link its folder.")
     aside = why = None
     try:
         if path.is_file():
@@ -209,6 +213,8 @@ def _go_on_above_all_witnesses(writer: SpoolWriter, at: float, tell: Callable[[R
     with writer.transaction() as db:
         raise_ids(db, top)
         known_through(db, top - MARGIN)
+        # An older copy may hold what went since: shippers look at all ids again, as after a salvage.
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('put_back', ?)", (str(int(at)),))
         add_loss(db, (at, DAMAGE, top - MARGIN + 1, top, next_window, top_window, at, at, 0, 0, 0, "[]"))
     write_off(writer, destinations_on_disk(writer.directory), {}, (last_batch + 1, seen_batch), at)
     tell(Replaced(None, f"{writer.path}: knows batches to {last_batch}, but {seen_batch} was committed."))
@@ -243,15 +249,25 @@ def contents(aside: Path) -> Contents:
     return Contents(batches, rotten, len(windows))
 
 
-def pieces(writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: float) -> Iterator[Mapping[str, int]]:
+def pieces(
+    writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: float, who: str = "collector"
+) -> Iterator[Mapping[str, int]]:
     """Put the rows of `aside` back, a transaction for each step, and settle the accounts; gives the totals so far.
 
-    Raises OSError if the file cannot be read, SpoolBusy if the disk refuses; what was put back stays.
+    Batches of another spool are taken in as by an import, for `who`: its ids mean other batches here, with states of
+    their own, and its accounts are its own. Raises OSError if the file cannot be read, SpoolBusy if the disk refuses;
+    what was put back stays. SpoolUnusable for the spool's own file.
     """
+    if aside.samefile(writer.path):
+        # POSIX drops a process's locks on a file when it closes any descriptor of it. Without SQLite's own, the next
+        # program that closes the file removes the log under our commits: https://www.sqlite.org/howtocorrupt.html, 2.2
+        raise SpoolUnusable(f"{aside}: is the spool itself; there is nothing to put back from it.")
     totals: Counter[str] = Counter(saved=0, known=0, rotten=0, lost=0)
     rotten: dict[int, Row] = {}
     first = last = 0
     with Image(aside) as image:
+        ours = aside.parent.samefile(writer.directory) or writer.spool_id in _spool_ids(image)
+        put_back = _put_back if ours else partial(_take_in, at=at, asked=Asked(who, f"salvage {aside.name}"))
         waiting: list[Row] = []
         for row in image.rows():
             if row is not None and row.kind is Kind.ROTTEN:
@@ -262,15 +278,31 @@ def pieces(writer: SpoolWriter, aside: Path, destinations: Sequence[str], at: fl
                 first, last = min(first or row.rowid, row.rowid), max(last, row.rowid)
             if row is None or len(waiting) >= PIECE_ROWS or _bytes(waiting) >= PIECE_BYTES:
                 if waiting:
-                    totals.update(_put_back(writer, waiting))
+                    totals.update(put_back(writer, waiting))
                     waiting = []
                 yield dict(totals)
         if waiting:
-            totals.update(_put_back(writer, waiting))
-    totals["rotten"], totals["lost"] = write_off(writer, destinations, rotten, (first, last), at)
-    if aside.parent == writer.directory:
+            totals.update(put_back(writer, waiting))
+    if ours:
+        totals["rotten"], totals["lost"] = write_off(writer, destinations, rotten, (first, last), at)
+    else:
+        totals["rotten"] = len(rotten)
+    if aside.parent.samefile(writer.directory):
         mark_salvaged(aside, json.dumps(totals))
     yield dict(totals)
+
+
+def _spool_ids(image: Image) -> set[str]:
+    """Whose the file is, as it says itself; where it does not say, as the keys of its first batches do."""
+    found = [row for row in image.rows(stretches=1) if row is not None]
+    said = {str(row.values[1]) for row in found if row.kind is Kind.META and row.values[0] == "spool_id"}
+    return said or {str(row.values[1]).rpartition("-")[0] for row in found if row.kind is Kind.BATCH}
+
+
+def _take_in(writer: SpoolWriter, waiting: Sequence[Row], at: float, asked: Asked) -> Counter[str]:
+    batches = [Batch(*row.values) for row in waiting if row.kind is Kind.BATCH]  # type: ignore[arg-type]
+    saved = len(writer.adopt(batches, at, asked)) if batches else 0
+    return Counter(saved=saved, known=len(batches) - saved)
 
 
 def _bytes(waiting: Sequence[Row]) -> int:

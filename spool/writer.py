@@ -7,6 +7,7 @@ Not promised: use from two threads at once, or by two processes: `open` takes a 
 """
 
 import json
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -137,7 +138,10 @@ class SpoolWriter:
             if heir.last_batch:
                 raise_ids(db, heir.last_batch)
             db.execute("INSERT OR REPLACE INTO meta VALUES ('host', ?)", (self.host,))
-            return str(db.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0])
+            found = str(db.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()[0])
+            if not re.fullmatch("[0-9a-f]{16}", found):
+                raise SpoolDamaged(f"{self.path}: says that it is spool {found!r}, which is no identity.")
+            return found
 
     def next_window_seq(self) -> int:
         """The first sequence number that no window of this spool has had, kept or lost."""
@@ -252,10 +256,13 @@ class SpoolWriter:
         """Store batches that another spool committed: their keys, windows and bytes as they are, with ids of ours.
 
         One transaction, as one window of this spool in which nothing was received: so ages count from `at`, and what
-        is held still adds up. A key that is here already is left out. Returns what was stored. Raises SpoolBusy.
+        is held still adds up. A key that is here already is left out. A key of ours that we have yet to give was given
+        before this spool was put back from an older copy: ids go on above. Returns what was stored. Raises SpoolBusy.
         """
         seq, self._last_batch = self.next_window_seq(), None
+        given = [each.key.rpartition("-")[2] for each in batches if each.key.startswith(f"{self.spool_id}-")]
         with write(self._connection, self.path) as db:
+            raise_ids(db, max((int(each) for each in given if each.isdecimal() and len(each) < 16), default=0))
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").fetchone()
             new = {
                 each.key: each
@@ -308,19 +315,23 @@ class SpoolWriter:
     def forget_windows(self, before: float) -> None:
         """Delete rows of `windows` and `losses` from before `before` (Unix seconds), of the oldest 1,000 of each.
 
-        What the newest sequence number is told from stays, however old.
+        What is left adds up: no window goes before its batches or before an older window, and no loss before the
+        windows that it tells of. What the newest sequence number is told from stays, however old.
         """
         newest = self.next_window_seq() - 1
         with write(self._connection, self.path) as db:
-            for table, row, at, seq in (
-                ("windows", "seq", "committed_at", "seq"),
-                ("losses", "id", "at", "last_window"),
-            ):
-                db.execute(
-                    f"DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} ORDER BY {row} LIMIT 1000)"
-                    f" AND {at} < ? AND {seq} < ?",
-                    (before, newest),
-                )
+            db.execute(
+                "DELETE FROM windows WHERE seq IN (SELECT seq FROM windows ORDER BY seq LIMIT 1000) AND seq < min(?,"
+                " ifnull((SELECT seq FROM windows WHERE committed_at >= ? ORDER BY seq LIMIT 1), ?),"
+                " ifnull((SELECT seq FROM windows WHERE last_batch >= (SELECT min(id) FROM batches)"
+                " ORDER BY seq LIMIT 1), ?))",
+                (newest, before, newest, newest),
+            )
+            db.execute(
+                "DELETE FROM losses WHERE id IN (SELECT id FROM losses ORDER BY id LIMIT 1000) AND at < ?"
+                " AND last_window < ifnull((SELECT min(seq) FROM windows), ?)",
+                (before, newest),
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

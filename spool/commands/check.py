@@ -120,7 +120,8 @@ def _files(place: Place, full: bool) -> Iterator[Finding]:
         waiting = unsalvaged(place.directory)
         seen = counted(len(aside), "damaged file", "damaged files") + " set aside"
         more = f", {len(waiting)} not salvaged to the end: `holdfast salvage {waiting[0]}`" if waiting else ""
-        yield Finding("set aside", 1, seen + (more or "; what could be read was saved"))
+        saved = "; what could be read was saved, what was unsent of the rest is lost, what was sent cannot be replayed"
+        yield Finding("set aside", 1, seen + (more or saved))
 
 
 def _structure(what: str, opened: Callable[[], SpoolReader | DeliveryReader], within_s: float) -> Finding:

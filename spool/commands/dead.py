@@ -122,9 +122,14 @@ def requeue(
     do_it: bool,
     as_object: bool,
 ) -> None:
-    """Make dead batches unsent, after what was wrong with them at the server has been put right."""
+    """Make dead batches unsent, after what was wrong with them at the server has been put right.
 
-    chosen = _chosen(place, batch_ids, everything, destination)
+    Those that are evicted by now cannot be sent; they stay as they are.
+    """
+
+    found = _chosen(place, batch_ids, everything, destination)
+    with SpoolReader(place.directory) as spool:
+        chosen = {name: spool.held_among(ids) for name, ids in found.items()}
     if do_it:
 
         def again(delivery: Delivery, ids: Sequence[int]) -> int:

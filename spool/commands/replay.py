@@ -150,11 +150,10 @@ def _wait(place: Place, waiting: Sequence[Plan], context: click.Context, as_obje
 
 
 def _settled(place: Place, waiting: Sequence[Plan]) -> dict[str, int]:
-    with SpoolReader(place.directory) as spool:
-        oldest = next((header.id for header in spool.headers_after(0, limit=1)), None)
     total: dict[str, int] = {}
-    for plan in waiting:
-        with DeliveryReader(place.directory, plan.destination) as delivery:
-            for state, number in settled_again(delivery, plan.ids, oldest).items():
-                total[state] = total.get(state, 0) + number
+    with SpoolReader(place.directory) as spool:
+        for plan in waiting:
+            with DeliveryReader(place.directory, plan.destination) as delivery:
+                for state, number in settled_again(delivery, spool, plan.ids).items():
+                    total[state] = total.get(state, 0) + number
     return total

@@ -32,7 +32,8 @@ def salvage(place: Place, *, file: Path, do_it: bool, as_object: bool) -> None:
     The collector does this by itself when it sets a file aside; this is for a file from elsewhere, for one with which
     it did not get to the end, or to look. FILE is only read, with the -wal beside it. Batches whose payload still has
     its hash come back under their keys, and are sent unless a state says that they were; what is missing between them
-    becomes a loss of reason 'damage'. A running collector does it between its windows; without one it is done here.
+    becomes a loss of reason 'damage'. From the file of another spool its batches are taken in as by `holdfast import`.
+    A running collector does it between its windows; without one it is done here.
     """
     try:
         found = contents(file)

@@ -94,3 +94,40 @@ def test_damage_that_sqlite_does_not_notice_is_damage_too(host: Host, before: by
     assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
     assert set(host.server.stored.values()) == {2}
     assert len(list(host.directory.glob("delivery-main.db.corrupt-*"))) == 1
+
+
+def test_a_delivery_file_that_somebody_removed_is_made_anew_and_everything_held_goes_again(host: Host) -> None:
+    ids = host.commit(windows=3)
+    host.run()
+    for each in host.directory.glob("delivery-main.db*"):
+        each.unlink()
+    ids += host.commit()
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED), "else the collector takes all of it for unsent"
+
+
+def test_a_delivery_file_that_somebody_put_back_is_the_one_that_is_written(host: Host, tmp_path: Path) -> None:
+    ids = host.commit()
+    host.run()
+    host.drain.close()
+    shutil.copy(host.directory / "delivery-main.db", tmp_path / "yesterday")
+    ids += host.commit()
+    host.run()
+    for each in host.directory.glob("delivery-main.db-*"):
+        each.unlink()
+    (tmp_path / "yesterday").replace(host.directory / "delivery-main.db")
+    ids += host.commit()
+    host.run(seconds=5)
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+
+
+@pytest.mark.parametrize("column", ["key", "sha256"])
+def test_a_byte_that_is_no_text_any_more_costs_the_batch_that_it_is_in(host: Host, column: str) -> None:
+    ids = host.commit(windows=4)
+    with host.writer.transaction() as db:
+        flipped = f"CAST(X'B1' || substr(CAST({column} AS BLOB), 2) AS TEXT)"
+        db.execute(f"UPDATE batches SET {column} = {flipped} WHERE id = 2")
+    host.run(seconds=20)
+    states = host.states()
+    assert {each for each in ids if states.get(each) is State.ACKNOWLEDGED} == {1, 3, 4}
+    assert states.get(2) is (State.DEAD if column == "sha256" else None)

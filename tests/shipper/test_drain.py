@@ -69,6 +69,21 @@ def test_a_restart_forgets_nothing_that_was_acknowledged_and_nothing_that_was_no
     assert sorted(host.server.stored.values()) == [1, 1, 1, 1]
 
 
+def test_a_state_is_remembered_as_long_as_the_spool_has_a_row_of_its_window(host: Host) -> None:
+    host.commit(windows=3)
+    host.run()
+    host.writer.evict([], [1, 2], host.clock())  # acknowledged, which is no loss
+    host.clock.at += 31 * 86_400 - host.clock.at % 3600
+    host.commit()
+    host.run()
+    assert set(host.states()) == {1, 2, 3, 4}, "an audit could not tell what became of 1 and 2"
+    host.writer.forget_windows(host.clock() - 30 * 86_400)
+    host.clock.at += 3600 - host.clock.at % 3600
+    host.commit()
+    host.run()
+    assert set(host.states()) == {3, 4, 5}
+
+
 def test_a_restart_does_not_shorten_the_wait(host: Host) -> None:
     host.server.answer = reply(503, **{"retry-after": "300"})
     host.commit()

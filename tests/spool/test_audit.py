@@ -8,6 +8,7 @@ from spool.accounts import BatchRow, Books, Ledger, LossRow, WindowRow, audit
 from spool.audit import audited, read_books
 from spool.batch import State
 from spool.delivery import Delivery, Settled
+from spool.errors import SpoolMissing
 from spool.retention import Loss, Reason
 from spool.writer import SpoolWriter
 from tests.spool.damaged import window
@@ -184,3 +185,11 @@ def test_reading_the_books_leaves_no_snapshot_behind(spool):
     writer.commit(window(7), 70.0)
     writer.checkpoint()
     assert (writer.directory / "spool.db-wal").stat().st_size == 0
+
+
+def test_a_spool_that_is_not_set_up_yet_is_missing(spool):
+    writer = spool[0]
+    with writer.transaction() as db:
+        db.execute("DELETE FROM meta WHERE name = 'spool_id'")
+    with pytest.raises(SpoolMissing, match="not set up yet"):
+        audited(writer.directory, ["main"], lambda _: None)

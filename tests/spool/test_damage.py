@@ -12,7 +12,10 @@ import pytest
 
 from spool.aside import set_aside_spools, unsalvaged
 from spool.audit import audited
+from spool.batch import State
+from spool.delivery import Delivery, Settled
 from spool.errors import SpoolUnusable
+from spool.heartbeat import beat
 from spool.reader import SpoolReader
 from spool.schema import SPOOL_STEPS
 from spool.writer import SpoolWriter
@@ -189,6 +192,58 @@ def test_a_removed_file_is_replaced_and_the_ids_go_on(fresh):
     (directory / "spool.db").unlink()
     (directory / "spool.db-wal").unlink()
     went_on(directory, keys, 0)
+
+
+def test_an_identity_that_the_disk_changed_is_damage_and_the_heartbeat_knows_better(fresh):
+    directory, keys = fresh()
+    connection = sqlite3.connect(directory / "spool.db")
+    connection.execute("UPDATE meta SET value = CAST(X'B1B2' AS TEXT) WHERE name = 'spool_id'")
+    connection.commit()
+    connection.close()
+    _, _, again = went_on(directory, keys, WINDOWS)
+    assert again.writer.spool_id == keys[1].rpartition("-")[0]
+
+
+def test_what_an_older_copy_holds_again_is_not_passed_over_as_settled(fresh, tmp_path):
+    directory, _ = fresh()
+    again = restart(directory)
+    again.writer.checkpoint()
+    shutil.copy(directory / "spool.db", tmp_path / "older")
+    delivery = Delivery.open(directory, "main", again.writer.spool_id)
+    with SpoolReader(directory) as reader:
+        delivery.rewind(reader.put_back())
+    again.writer.evict([], [30], time.time())
+    last = again.writer.commit(window(again.writer.next_window_seq()), time.time())[0].id
+    delivery.settle({each: Settled(State.ACKNOWLEDGED) for each in range(21, last + 1) if each != 30}, 1.0)
+    delivery.settle_through(last)
+    delivery.settle_through(last)
+    beat(directory, "collector", time.time(), "collecting", **again.writer.numbers())
+    again.writer.close()
+    shutil.copy(tmp_path / "older", directory / "spool.db")
+    again = restart(directory)
+    with SpoolReader(directory, "main") as reader:
+        assert reader.unsent_oldest() == []
+        assert delivery.rewind(reader.put_back()), "so its shipper does before it looks for the next one"
+        assert [each.id for each in reader.unsent_oldest()] == [30]
+    delivery.close()
+    again.writer.close()
+
+
+def test_a_link_in_its_place_is_refused_because_the_log_is_elsewhere(fresh, tmp_path):
+    directory, _ = fresh()
+    (tmp_path / "disk").mkdir()
+    for each in ("spool.db", "spool.db-wal"):
+        (directory / each).rename(tmp_path / "disk" / each)
+    (directory / "spool.db").symlink_to(tmp_path / "disk" / "spool.db")
+    with pytest.raises(SpoolUnusable, match="symbolic link"):
+        restart(directory)
+    assert (tmp_path / "disk" / "spool.db-wal").stat().st_size > 0
+
+
+def test_a_linked_folder_is_as_good_as_a_folder(fresh, tmp_path):
+    directory, keys = fresh()
+    (tmp_path / "link").symlink_to(directory)
+    went_on(tmp_path / "link", keys, WINDOWS)
 
 
 def test_a_schema_from_the_future_is_refused_and_nothing_is_touched(fresh):

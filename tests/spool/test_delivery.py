@@ -255,6 +255,11 @@ def test_ids_as_text_are_the_ids(ids):
     assert {each for each in range(1, 202) if within(each, ranges(ids))} == ids
 
 
+@pytest.mark.parametrize("text", ["", "-", "x", "1-x,5", "x-9,5", ",,5"])
+def test_ids_that_the_disk_changed_are_left_out(text):
+    assert [each for each in range(10) if within(each, text)] == ([5] if "5" in text else [])
+
+
 def test_ids_as_text_are_short():
     assert ranges([8841, 8842, 8843, 8850]) == "8841-8843,8850"
     assert ranges([]) == ""

@@ -198,16 +198,6 @@ def test_a_foreign_disk_hog_gets_what_was_sent_and_not_what_was_not(writer, main
     assert evicted.lost_batches == 0
 
 
-def test_old_windows_and_losses_are_forgotten_but_never_the_sequence(writer, main):
-    commit(writer, 3)
-    far = AT + 10 * 4 + 40 * 86_400
-    writer.commit(Window(4, far - 10, far, [], lines=1), far)
-    Evictor(writer, limits(), ["main"]).run(far)
-    with SpoolReader(writer.directory) as reader:
-        assert [row["seq"] for row in reader.windows()] == [4]
-    assert writer.next_window_seq() == 5
-
-
 # --- ballast and full disks --------------------------------------------------------------------------------
 
 

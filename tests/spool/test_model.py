@@ -124,9 +124,11 @@ class Spool(RuleBasedStateMachine):
             self.last_id = each.id
             self._hold(each, guest=False)
         self.committed += points
+        self.newest_end = self.clock
 
     def _hold(self, each, guest):
         facts = {"seq": each.window_seq, "points": each.points, "sha256": each.sha256, "guest": guest}
+        facts["again"] = float("-inf")
         self.held[each.id] = facts | dict.fromkeys(NAMES, State.UNSENT) | {"renewals": dict.fromkeys(NAMES, 0)}
 
     @rule(points=st.integers(0, 5))
@@ -179,6 +181,8 @@ class Spool(RuleBasedStateMachine):
         for number in list(self.held):
             standing, age = self._standing(number), (newest or 0) - self.held[number]["seq"]
             due = newest is not None and age > AGE[standing]
+            if standing is Standing.UNSENT:  # an operator who makes it so gives it its time once more
+                due = due and self.newest_end - self.held[number]["again"] > AGE[standing] * INTERVAL_S
             if number in kept:
                 # A clock set back makes labels lie, on the safe side only; an import takes a number but no time.
                 assert not due or self.jumped or self.guests
@@ -266,6 +270,8 @@ class Spool(RuleBasedStateMachine):
         ids = self._chosen(places)
         meant = [each for each in ids if self.held[each][name] in of]
         assert self.operators[name].make_unsent(ids, self.clock, "op", "replay", of, as_new) == len(meant)
+        for each in ids:
+            self.held[each]["again"] = max(self.clock, self.held[each]["again"])
         for each in meant:
             self.held[each][name] = State.UNSENT
             self.held[each]["renewals"][name] += as_new

@@ -193,6 +193,16 @@ def test_an_unknown_batch_says_where_to_look(writer):
         reader.batch(7)
 
 
+@pytest.mark.parametrize("rotten", ["x", "", "[", "7"])
+def test_reasons_that_the_disk_changed_do_not_hide_those_of_other_windows(writer, rotten):
+    for seq in (1, 2):
+        writer.commit(Window(seq, seq, seq + 1.0, [], lines=1, rejected={"no_value": 1}), seq)
+    with writer.transaction() as db:
+        db.execute("UPDATE windows SET rejected_by = ? WHERE seq = 1", (rotten,))
+    with SpoolReader(writer.directory) as reader:
+        assert reader.intake(since=0.0)["rejected_by"]["no_value"] == 1
+
+
 def test_extent_and_intake_add_up(writer):
     commit(writer, 3, lines=10, accepted=8, rejected={"no_value": 1, "bad_type": 1}, dropped=2)
     with SpoolReader(writer.directory) as reader:

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.aside import mark_salvaged, remove_salvaged, set_aside, set_aside_spools, unsalvaged
+from spool.audit import audited
 from spool.carve import Kind, free_pages, rows
 from spool.config import SpoolConfig
 from spool.connection import FILE
+from spool.errors import SpoolUnusable
 from spool.evict import Evictor
 from spool.image import Image
 from spool.reader import SpoolReader
@@ -166,3 +170,49 @@ def test_setting_aside_takes_the_wal_along_and_never_overwrites(tmp_path):
         assert not list(tmp_path.glob("spool.db")) + list(tmp_path.glob("spool.db-*"))
     assert len(set_aside_spools(tmp_path)) == 3
     assert not remove_salvaged(tmp_path)
+
+
+def test_batches_of_another_spool_are_taken_in_under_ids_that_have_no_state_here(tmp_path, spool):
+    directory, _ = spool
+    writer = restart(directory).writer
+    with writer.transaction() as db:  # as an eviction does: they were acknowledged, and their states stay
+        db.execute("DELETE FROM batches WHERE id <= 20")
+    other = SpoolWriter.open(tmp_path / "other", "db-1")
+    keys = {each.key for seq in range(1, 31) for each in other.commit(window(seq), seq)}
+    other.close()
+    *_, totals = pieces(writer, tmp_path / "other" / FILE, ["main"], 900.0, "ann")
+    assert totals == {"saved": 30, "known": 0, "rotten": 0, "lost": 0}
+    with SpoolReader(directory, "main") as reader:
+        unsent = {each.key for each in reader.unsent_oldest()}
+        assert reader.changes()[0]["who"] == "ann"
+    assert keys <= unsent, "an id that stands for an acknowledged batch of ours would never be sent"
+    assert audited(directory, ["main"], time.sleep).problems == ()
+    *_, again = pieces(writer, tmp_path / "other" / FILE, ["main"], 901.0, "ann")
+    assert (again["saved"], again["known"]) == (0, 30)
+    writer.close()
+
+
+def test_the_spool_itself_is_not_salvaged_from(spool, tmp_path):
+    directory, _ = spool
+    writer = restart(directory).writer
+    link = tmp_path / "link.db"
+    link.symlink_to(directory / FILE)
+    for name in (directory / FILE, link):
+        with pytest.raises(SpoolUnusable, match="is the spool itself"):
+            list(pieces(writer, name, ["main"], 900.0))
+    # Had its locks been dropped, this would take the log away: whoever closes a file last does so.
+    other = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT 1 FROM batches'); db.close()"
+    writer.commit(window(writer.next_window_seq()), 901.0)
+    subprocess.run([sys.executable, "-c", other, directory / FILE], check=True)
+    assert (directory / f"{FILE}-wal").exists()
+    writer.close()
+
+
+def test_a_file_named_by_another_way_to_the_folder_is_marked_as_salvaged_too(spool, tmp_path):
+    directory, _ = spool
+    aside = set_aside(directory / FILE, 1_764_000_000.0)
+    writer = SpoolWriter.open(directory, "web-1")
+    (tmp_path / "link").symlink_to(directory)
+    list(pieces(writer, tmp_path / "link" / aside.name, ["main"], 900.0))
+    assert unsalvaged(directory) == []
+    writer.close()

@@ -176,6 +176,7 @@ def test_a_window_that_was_shed_is_recorded_and_its_number_not_given_again(write
     writer.commit(window(1), 1.0)
     writer.shed([window(2, 5, lines=8), window(3, 6, lines=9)], 50.0, "memory full")
     assert writer.next_window_seq() == 4
+    writer.evict([], [1], 60.0)
     writer.forget_windows(before=1e12)
     assert writer.next_window_seq() == 4
     with SpoolReader(writer.directory) as reader:

@@ -1,5 +1,6 @@
 """The commands that look whether all is well: audit, check, and salvage, which puts right what can be."""
 
+import json
 import re
 import shutil
 
@@ -25,6 +26,17 @@ def test_the_command_shows_a_plan_and_applies_it_without_a_collector(made):
     with SpoolReader(made.directory) as reader:
         assert [each.id for each in reader.headers_after(0)] == [1, 2, 3, 4, 5]
     assert made.run("salvage", str(made.folder / "nothing"), exit_code=2)
+
+
+def test_check_says_that_what_damage_took_of_sent_batches_cannot_be_replayed(made):
+    made.commit(3)
+    aside = made.directory / f"{FILE}.corrupt-20261123T153012Z"
+    shutil.copy(made.directory / FILE, aside)
+    made.run("salvage", str(aside), "--apply")
+    told = json.loads(made.run("check", "--json", exit_code=2).stdout)["findings"]  # 2: its windows do not add up
+    seen = {each["what"]: each["seen"] for each in told}["set aside"]
+    assert seen.startswith("1 damaged file set aside; what could be read was saved")
+    assert seen.endswith("what was sent cannot be replayed")
 
 
 def test_check_grades_what_it_sees(made):

@@ -4,6 +4,7 @@ import time
 
 from spool.batch import State
 from spool.delivery import DeliveryReader, Settled
+from spool.writer import SpoolWriter
 
 
 def states(made) -> dict[int, str]:
@@ -56,6 +57,15 @@ def test_requeued_they_are_unsent_under_a_name(made) -> None:
     assert states(made) == {1: "acknowledged", 4: "expired"}
     changes = made.json("query", "select command, ids from changes order by id")
     assert changes == [{"command": "dead requeue", "ids": "2"}, {"command": "dead requeue", "ids": "3"}]
+
+
+def test_requeued_are_those_that_are_held_and_no_others_are_said_to_be(made) -> None:
+    a_spool(made)
+    writer = SpoolWriter.open(made.directory, "web-1")
+    writer.evict([], [2], 1.0)
+    writer.close()
+    assert made.json("dead", "requeue", "--all", "--apply") == {"applied": True, "batches": {"main": 1}}
+    assert states(made)[2] == "dead", "how it ended"
 
 
 def test_dropped_they_are_expired_with_who_did_it_and_why_they_were_dead(made) -> None:

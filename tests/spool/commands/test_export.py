@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -113,6 +114,20 @@ def test_imported_batches_are_no_newest_window_and_are_as_young_as_their_import(
     finally:
         writer.close()
     assert len(held(other)) == 63
+
+
+def test_a_spool_put_back_from_an_older_copy_gives_no_key_again_that_an_import_shows_was_given(made, tmp_path) -> None:
+    made.commit(3)
+    shutil.copytree(made.directory, tmp_path / "older")
+    made.commit(5)
+    file = tmp_path / "newest.ndjson"
+    file.write_text("\n".join(made.run("export").stdout.splitlines()[6:]))
+    given = {each.key for each in held(made)}
+    shutil.rmtree(made.directory)
+    shutil.copytree(tmp_path / "older", made.directory)
+    made.run("import", str(file), "--apply")
+    made.commit(6)
+    assert given.isdisjoint(each.key for each in held(made)[-6:])
 
 
 def test_what_is_no_batch_is_named_and_the_rest_comes_in(made, other, tmp_path) -> None:
