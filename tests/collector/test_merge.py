@@ -184,6 +184,29 @@ def test_series_are_bounded_over_all_workers_and_what_has_no_room_is_counted():
     assert closed.overflowed == 6
 
 
+def test_gauges_without_room_at_a_worker_count_as_in_one_process():
+    for max_series in (1, 3):
+        crew, alone = Crew(2, max_series), Alone(max_series)
+        for number in range(5):
+            for each in (crew, alone):
+                each.take(number % 2, b"a%d:5|g" % number)
+                each.take(number % 2, b"b%d:+1|g" % number)
+        ours, expected = crew.close(), alone.close()
+        assert ours.overflowed == sum(ours.overflowed_by.values()) == expected.overflowed
+        assert ours.overflowed_by.keys() == {"a*", "b*"}
+
+
+def test_what_overflowed_at_a_worker_takes_no_place_of_the_merged_window():
+    crew = Crew(2, max_series=1)
+    crew.merge = Merge(Aggregate(2))
+    crew.take(0, b"a:1|g")
+    crew.take(0, b"b:2|g")
+    crew.take(1, b"c:3|g")
+    closed = crew.close()
+    assert closed.gauges == {"a": 1.0, OVERFLOW: 2.0, "c": 3.0}
+    assert closed.overflowed == 1
+
+
 def test_notices_beyond_the_bound_are_rejected_and_counted(monkeypatch):
     monkeypatch.setattr("collector.notices.MOST_NOTICES", 3)
     crew = Crew(2)
