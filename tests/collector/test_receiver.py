@@ -10,8 +10,8 @@ import pytest
 from collector.config import Listen
 from collector.listeners import Listeners
 from collector.receiver import TURN_READS, Receiver
-from collector.rules import MAX_LINE_BYTES
-from collector.statsd import STATSD
+from collector.rules import MAX_LINE_BYTES, Reason, Rejection
+from collector.statsd import STATSD, parse
 
 
 class Receiving(Receiver):
@@ -122,6 +122,28 @@ def test_an_endless_line_is_passed_on_once_and_just_too_long(receiver):
             taken += drain(receiver, 1)[0]
     lines = b"\n".join(taken).split(b"\n")
     assert lines == [b"x" * (MAX_LINE_BYTES + 1), b"a:1|c"]
+
+
+@pytest.mark.parametrize("line", [b"a:1|c" + b" " * MAX_LINE_BYTES + b"|#x", b" a:1|c|#k:" + b"v" * MAX_LINE_BYTES])
+def test_a_line_that_is_too_long_is_rejected_also_where_spaces_are_around_the_cut(receiver, line):
+    connect = tcp(receiver)
+    with connect() as client:
+        client.sendall(line)
+        (taken,) = drain(receiver, 1)[0]
+    rejection = parse(taken)
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == Reason.LINE_TOO_LONG
+
+
+def test_the_longest_line_is_taken_however_its_end_is_cut(receiver):
+    connect = tcp(receiver)
+    line = b"a:1|c|#k:".ljust(MAX_LINE_BYTES, b"v")
+    with connect() as client:
+        for piece in (line + b"\r", b"\n" + line, b"\nb:1|c\r\n"):
+            client.sendall(piece)
+            drained = drain(receiver, 1, within_s=0.2)[0]
+            assert [each.strip() for each in b"\n".join(drained).split(b"\n")] in ([b""], [line], [line, b"b:1|c"])
+    assert drain(receiver, 1, within_s=0.1) == ([], 0)
 
 
 def test_connections_beyond_the_limit_are_refused_and_counted(receiver, monkeypatch):
