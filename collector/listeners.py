@@ -27,7 +27,9 @@ from spool.errors import HoldfastError
 
 DATAGRAMS = ("udp", "unixgram")
 """Schemes of listeners that receive datagrams; the others accept connections."""
-BACKLOG = 128
+BACKLOG = 1_024
+"""Connections that may wait to be accepted, if net.core.somaxconn allows it. Their clients wait a second or more for
+the one that finds no place, and a loop that connects for each metric makes hundreds in reception.GATHER_S."""
 QUEUE_LENGTH = Path("/proc/sys/net/unix/max_dgram_qlen")
 LONG_QUEUE = 512
 """What systemd sets, where it runs; a client that does not wait loses what is beyond the kernel's own 10."""

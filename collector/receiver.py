@@ -26,6 +26,9 @@ DRAIN_BYTES = 1024 * 1024
 TURN_READS = 16
 """Reads of up to 64 KiB that all stream connections together have in a turn: however many of them never pause, the
 datagram sockets have theirs after milliseconds."""
+TURN_ACCEPTS = TURN_READS // 2
+"""Connections that an address accepts in a turn: as many as can say a line and end in one. One alone would be 50 in a
+second where datagrams come all the time (reception.GATHER_S); more would wait among _MAX_CONNECTIONS."""
 _MAX_CONNECTIONS = 256
 _IDLE_S = 600.0
 _SILENT_S = 10.0
@@ -130,10 +133,15 @@ class Receiver:
         return streams[:TURN_READS]
 
     def _accept(self, listening: socket.socket, dialect: Dialect) -> None:
-        try:
-            accepted, _ = listening.accept()
-        except OSError:
-            return  # gone already, or out of file descriptors: the next turn tries again
+        for _ in range(TURN_ACCEPTS):
+            try:
+                accepted, _ = listening.accept()
+            except OSError:
+                return  # no more, gone already, or out of file descriptors: the next turn tries again
+            self._admit(accepted, dialect)
+
+    def _admit(self, accepted: socket.socket, dialect: Dialect) -> None:
+        """Serve a new connection, if there is a place for it or one that has to give way."""
         if len(self._connections) >= _MAX_CONNECTIONS:
             self.refused_connections += 1
             silent = min(self._connections, key=lambda each: each.line_mono)
