@@ -78,8 +78,8 @@ class DatagramSource:
 class Receiver:
     """What one receive loop receives from: bound sockets, which are others' to close, and its stream connections."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self.mono = mono
         self._selector = selectors.DefaultSelector()
         self._slots = Slots()
         self._connections: set[Connection] = set()
@@ -145,7 +145,7 @@ class Receiver:
         if len(self._connections) >= _MAX_CONNECTIONS:
             self.refused_connections += 1
             silent = min(self._connections, key=lambda each: each.line_mono)
-            if self._clock() - silent.line_mono < _SILENT_S:
+            if self.mono() - silent.line_mono < _SILENT_S:
                 accepted.close()
                 return
             self._forget(silent)
@@ -153,7 +153,7 @@ class Receiver:
 
     def _serve(self, accepted: socket.socket, dialect: Dialect) -> Connection:
         accepted.setblocking(False)
-        connection = Connection(accepted, dialect, self._clock, self._forget)
+        connection = Connection(accepted, dialect, self.mono, self._forget)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
         return connection
@@ -175,7 +175,7 @@ class Receiver:
     def close_idle(self) -> None:
         """Close stream connections on which no whole line came for 10 minutes."""
         for connection in list(self._connections):
-            if self._clock() - connection.line_mono > _IDLE_S:
+            if self.mono() - connection.line_mono > _IDLE_S:
                 self._forget(connection)
 
     def take_refused(self) -> int:
