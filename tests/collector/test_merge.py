@@ -164,6 +164,18 @@ def test_of_a_check_the_latest_status_stands_last_whichever_worker_had_it():
     assert [(each.values["value"], each.values["count"]) for each in crew.close().notices] == [(2, 1), (0, 2)]
 
 
+def test_of_gauges_that_come_and_go_no_more_is_remembered_than_of_those_that_are_held(monkeypatch):
+    monkeypatch.setattr("collector.merge.SPARE", 5)
+    crew = Crew(2, max_series=10, gauge_expiry_s=10)
+    for window in range(20):
+        crew.take(0, b"stays:0|g")
+        for number in range(20):
+            crew.take(number % 2, b"g%d.%d:1|g" % (window, number))
+        crew.take(0, b"stays:%d|g" % window)
+        assert crew.close(end=10.0 * window).gauges["stays"] == window
+        assert len(crew.merge.set_at) <= 2 * 10 + 5 + 22
+
+
 def test_a_gauge_expires_as_in_one_process():
     crew = Crew(2, gauge_expiry_s=15)
     crew.take(0, b"a:1|g")
