@@ -240,8 +240,11 @@ class Aggregate:
         return OVERFLOW
 
     def gauge(self, series: str, value: float, delta: bool) -> str | None:
-        """Set a gauge, or move it by `value`; one that is not known moves from 0. Returns what `add` does."""
-        known = series in self.gauges or series in self._held or self.admit("gauge", series)
+        """Set a gauge, or move it by `value`; one that is not known moves from 0. Returns what `add` does.
+
+        OVERFLOW, in which a worker counted what had no room there, has a place of its own.
+        """
+        known = series in self.gauges or series in self._held or series == OVERFLOW or self.admit("gauge", series)
         to = series if known else self._without_room(series)
         if delta:
             value += self.gauges.get(to, self._held.get(to, 0.0))

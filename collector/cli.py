@@ -15,6 +15,7 @@ from collector.check import findings
 from collector.config import CollectorConfig, Listen, listen_url
 from collector.explain import as_json, as_text
 from collector.inherit import take_over
+from collector.listeners import address
 from collector.rules import Rejection
 from collector.run import run
 from collector.statsd import KINDS, Dialect, Signs, parse
@@ -100,7 +101,7 @@ def send(
     target = _target(to)
     try:
         with socket.socket(_family(target), socket.SOCK_DGRAM) as sender:
-            sender.connect(target.path or (target.host, target.port))
+            sender.connect(address(target))
             sender.send(line.encode("utf-8", "surrogateescape"))
             failed = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # nobody on a port of this host
     except OSError as error:

@@ -14,20 +14,22 @@ there are more than receivers.
 """
 
 import errno
-import os
 import socket
 import stat
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from collector.config import Listen
 from spool.errors import HoldfastError
 
 DATAGRAMS = ("udp", "unixgram")
 """Schemes of listeners that receive datagrams; the others accept connections."""
-BACKLOG = 128
+BACKLOG = 1_024
+"""Connections that may wait to be accepted, if net.core.somaxconn allows it. Their clients wait a second or more for
+the one that finds no place, and a loop that connects for each metric makes hundreds in reception.GATHER_S."""
 QUEUE_LENGTH = Path("/proc/sys/net/unix/max_dgram_qlen")
 LONG_QUEUE = 512
 """What systemd sets, where it runs; a client that does not wait loses what is beyond the kernel's own 10."""
@@ -149,14 +151,20 @@ def bind(listen: Listen, beside: socket.socket | None = None) -> socket.socket:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if listen.path:
             _remove_stale(Path(listen.path), kind)
-            bound.bind(listen.path)
+        bound.bind(address(listen))
+        if listen.path:
             Path(listen.path).chmod(0o666)
-        else:
-            bound.bind((listen.host, listen.port))
     except OSError as error:
         bound.close()
         raise AddressBusy(_cannot(listen, error)) from None
     return bound
+
+
+def address(listen: Listen) -> Any:
+    """Where to bind or connect to, which take no interface (fe80::1%eth0) from a host's name. Nothing is looked up."""
+    if listen.path:
+        return listen.path
+    return socket.getaddrinfo(listen.host, listen.port, flags=socket.AI_NUMERICHOST)[0][4]
 
 
 def _actual(listen: Listen, bound: socket.socket) -> Listen:
@@ -167,7 +175,7 @@ def _actual(listen: Listen, bound: socket.socket) -> Listen:
 
 
 def _cannot(listen: Listen, error: OSError) -> str:
-    why = "in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+    why = "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return f"{listen}: {why}; change [collector] listen, or stop what has it."
 
 

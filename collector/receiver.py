@@ -26,6 +26,9 @@ DRAIN_BYTES = 1024 * 1024
 TURN_READS = 16
 """Reads of up to 64 KiB that all stream connections together have in a turn: however many of them never pause, the
 datagram sockets have theirs after milliseconds."""
+TURN_ACCEPTS = TURN_READS // 2
+"""Connections that an address accepts in a turn: as many as can say a line and end in one. One alone would be 50 in a
+second where datagrams come all the time (reception.GATHER_S); more would wait among _MAX_CONNECTIONS."""
 _MAX_CONNECTIONS = 256
 _IDLE_S = 600.0
 _SILENT_S = 10.0
@@ -75,8 +78,8 @@ class DatagramSource:
 class Receiver:
     """What one receive loop receives from: bound sockets, which are others' to close, and its stream connections."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self.mono = mono
         self._selector = selectors.DefaultSelector()
         self._slots = Slots()
         self._connections: set[Connection] = set()
@@ -130,14 +133,19 @@ class Receiver:
         return streams[:TURN_READS]
 
     def _accept(self, listening: socket.socket, dialect: Dialect) -> None:
-        try:
-            accepted, _ = listening.accept()
-        except OSError:
-            return  # gone already, or out of file descriptors: the next turn tries again
+        for _ in range(TURN_ACCEPTS):
+            try:
+                accepted, _ = listening.accept()
+            except OSError:
+                return  # no more, gone already, or out of file descriptors: the next turn tries again
+            self._admit(accepted, dialect)
+
+    def _admit(self, accepted: socket.socket, dialect: Dialect) -> None:
+        """Serve a new connection, if there is a place for it or one that has to give way."""
         if len(self._connections) >= _MAX_CONNECTIONS:
             self.refused_connections += 1
             silent = min(self._connections, key=lambda each: each.line_mono)
-            if self._clock() - silent.line_mono < _SILENT_S:
+            if self.mono() - silent.line_mono < _SILENT_S:
                 accepted.close()
                 return
             self._forget(silent)
@@ -145,7 +153,7 @@ class Receiver:
 
     def _serve(self, accepted: socket.socket, dialect: Dialect) -> Connection:
         accepted.setblocking(False)
-        connection = Connection(accepted, dialect, self._clock, self._forget)
+        connection = Connection(accepted, dialect, self.mono, self._forget)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
         return connection
@@ -167,7 +175,7 @@ class Receiver:
     def close_idle(self) -> None:
         """Close stream connections on which no whole line came for 10 minutes."""
         for connection in list(self._connections):
-            if self._clock() - connection.line_mono > _IDLE_S:
+            if self.mono() - connection.line_mono > _IDLE_S:
                 self._forget(connection)
 
     def take_refused(self) -> int:

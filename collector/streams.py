@@ -10,8 +10,8 @@
 
 The two tell themselves apart: no line has NULs in its third and fourth byte, and every frame of less than 64 KiB does.
 
-Promises: at most one incomplete line or frame per connection is kept, a line of at most MAX_LINE_BYTES; a longer one is
-passed on cut just beyond that length, so that the parser rejects it once, and its rest is skipped. A client that closes
+Promises: at most one incomplete line or frame per connection is kept, a line of at most MAX_LINE_BYTES; for a longer
+one _TOO_LONG is passed on, so that the parser rejects it once, and its rest is skipped. A client that closes
 in order need not end its last line; one whose connection breaks loses that line, or frame, rather than have half of it
 taken. One that sends something else for a length is disconnected; the length counts as a bad line.
 """
@@ -26,6 +26,8 @@ from collector.statsd import Dialect
 
 _READ_BYTES = 65_536
 _LENGTH_BYTES = 4
+_TOO_LONG = b"x" * (MAX_LINE_BYTES + 1)
+"""Stands for a line that is: its own beginning may have spaces at the cut, without which it would be a line."""
 
 
 class Connection:
@@ -115,8 +117,8 @@ class Connection:
                 return b""
             self._skipping = False
         lines, newline, rest = (self._rest + read).rpartition(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            lines += newline + rest[: MAX_LINE_BYTES + 1]
+        if len(rest) > MAX_LINE_BYTES + 1:  # the 1 is a carriage return whose newline is to come
+            lines += newline + _TOO_LONG
             rest, self._skipping = b"", True
         self._rest = rest
         return lines

@@ -8,9 +8,10 @@ All datagrams of one UDP client come to one worker (see listeners.py) and a unix
 what one client sends is taken in its order. Connections stay with the collector: they wait if it is busy, lose nothing,
 and end with no worker. It keeps all sockets open, so what comes while a worker is dead waits in its buffers.
 
-Promises: a window waits for the next share no longer than LATE_S, and not again for a worker that owes it one: that
-comes into a later window, whole. A worker that ends is replaced within RESTART_S, and costs what it took since its last
-share: those lines are counted. After the last turns nothing is left in the sockets. No worker outlives the collector.
+Promises: a window waits for the next share no longer than LATE_S (the last one: LAST_S more, in which workers take what
+waits for them), and not again for a worker that owes it one: that comes into a later window, whole. A worker that ends
+is replaced within RESTART_S, and costs what it took since its last share: those lines are counted. After the last turns
+nothing is left in the sockets but what LAST_S was too short for. No worker outlives the collector.
 
 Does not promise that others serve the clients of a worker that is stopped: what they send waits in its sockets.
 """
@@ -24,7 +25,7 @@ from collector.carried import Held, Stream
 from collector.config import Listen
 from collector.listeners import DATAGRAMS, Bound
 from collector.receiver import Receiver
-from collector.reception import Reception
+from collector.reception import LAST_S, Reception
 from collector.selfmetrics import Circumstances
 from collector.statsd import Dialect
 from collector.workers.child import END_S, Child, Datagrams
@@ -32,7 +33,7 @@ from collector.workers.merge import Merge
 from collector.workers.share import Share, Sharing
 
 LATE_S = 0.8
-"""How long a window waits for the next share: one of 100,000 series is there in half of it."""
+"""How long a window waits for the next share: one of 100,000 series is there in half of it. At a stop LAST_S longer."""
 RESTART_S = 0.5
 """A worker is not started again sooner after its last start."""
 
@@ -138,12 +139,13 @@ class Workers:
         awaited = {number: each for number, each in self._running.items() if self._stopping or not each.owes}
         for each in awaited.values():
             each.ask(self._stopping)
-        until = self._mono() + LATE_S
+        late_s = LATE_S + LAST_S if self._stopping else LATE_S
+        until = self._mono() + late_s
         while awaited and (left_s := until - self._mono()) > 0:
             self._turn(left_s)
             late = {number: each for number, each in awaited.items() if self._owes(number, each)}
             if len(late) < len(awaited):
-                until = self._mono() + LATE_S
+                until = self._mono() + late_s
             awaited = late
         for each in awaited.values():
             self._tell(Late(each.pid))

@@ -16,8 +16,8 @@ from collector.aggregate import Aggregate
 from collector.rules import Reason
 from collector.workers.share import Share
 
-MOST_REMEMBERED = 1_000_000
-"""Gauges of which it is known when they were set; beyond it, a share that comes late may set one back."""
+SPARE = 10_000
+"""When a gauge was set is remembered of twice as many as are held, and of these: enough to forget the others seldom."""
 
 
 class Merge:
@@ -25,7 +25,7 @@ class Merge:
 
     def __init__(self, into: Aggregate) -> None:
         self.into = into
-        self._set_at: dict[str, float] = {}
+        self.set_at: dict[str, float] = {}  # of the gauges that `into` holds, and of some that it does not any more
 
     def take(self, shares: Sequence[Share]) -> None:
         """Take shares of one window, and of earlier ones that come late; they are not to be used any more."""
@@ -38,9 +38,10 @@ class Merge:
         self._take_gauges(shares)
 
     def _take_gauges(self, shares: Sequence[Share]) -> None:
-        if len(self._set_at) > MOST_REMEMBERED:
-            self._set_at.clear()
-        set_at, came = self._set_at, self._set_at.get
+        held = self.into.held().gauges
+        if len(self.set_at) > 2 * len(held) + SPARE:
+            self.set_at = {series: at for series, at in self.set_at.items() if series in held}
+        set_at, came = self.set_at, self.set_at.get
         values: dict[str, float] = {}
         for share in shares:
             for series, (value, at) in share.sets.items():

@@ -64,6 +64,8 @@ class World:
                 self.sent += amount
                 if stop_early:
                     return
+            elif what == "stop":
+                self.collector.stop()
             elif what == "step":
                 self.offset_s += amount
                 self.steps.append(self.wall())
@@ -75,7 +77,7 @@ class World:
         """The socket's."""
         if self.mono_now < self._flood_until:
             self.sent += limit
-            self.mono_now += TURN_S
+            self._until(self.mono_now + TURN_S, stop_early=False)
             return [b"c:1|c"] * limit, 0
         taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
         return taken, 0
@@ -133,6 +135,13 @@ def test_minutes_of_standing_still_make_one_long_window_with_true_bounds():
     assert (longest.closed.accepted, world.finished[-1].closed.accepted) == (12, 1)
     for (_, end), (start, _) in itertools.pairwise(world.spans()):
         assert end == start
+
+
+def test_a_stop_takes_what_waits_for_a_moment_however_long_each_turn_of_a_flood_takes(monkeypatch):
+    monkeypatch.setitem(World.drain.__globals__, "TURN_S", 0.06)  # 25 new series in each datagram
+    world = World(10, [(5, "stop", 0)], flood_until=30.0)
+    assert 105.3 <= world.mono_now <= 105.5
+    assert sum(each.closed.accepted for each in world.finished) == world.sent
 
 
 def test_windows_end_on_time_while_more_comes_than_can_be_taken():

@@ -34,6 +34,14 @@ def test_a_busy_port_is_an_error_that_names_the_address_and_the_key(listeners, s
     assert [each.listen for each in listeners.bound] == [taken]
 
 
+def test_a_link_local_address_is_bound_on_the_interface_that_it_names(listeners):
+    # None of this host's: only on an interface is it one that could be, elsewhere it is an "Invalid argument".
+    with pytest.raises(AddressBusy, match=r"udp://\[fe80::dead%lo\]:0: Cannot assign requested address; change"):
+        listeners.open(Listen("udp", "fe80::dead%lo", 0), 8192)
+    with pytest.raises(AddressBusy, match=r"tcp://\[fe80::dead%no\]:0: Name or service not known; change"):
+        listeners.open(Listen("tcp", "fe80::dead%no", 0), 8192)
+
+
 @pytest.mark.parametrize(("scheme", "kind"), [("unixgram", socket.SOCK_DGRAM), ("unix", socket.SOCK_STREAM)])
 def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(listeners, tmp_path, scheme, kind):
     path = tmp_path / "s"
@@ -49,7 +57,7 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(listeners, tmp_pa
 def test_a_file_that_is_not_a_socket_is_left_alone(listeners, tmp_path):
     path = tmp_path / "s"
     path.write_text("precious")
-    with pytest.raises(AddressBusy):
+    with pytest.raises(AddressBusy, match="a file that is not a socket"):
         listeners.open(Listen("unixgram", path=str(path)), 8192)
     assert path.read_text() == "precious"
 

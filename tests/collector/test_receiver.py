@@ -9,9 +9,9 @@ import pytest
 
 from collector.config import Listen
 from collector.listeners import Listeners
-from collector.receiver import TURN_READS, Receiver
-from collector.rules import MAX_LINE_BYTES
-from collector.statsd import STATSD
+from collector.receiver import TURN_ACCEPTS, TURN_READS, Receiver
+from collector.rules import MAX_LINE_BYTES, Reason, Rejection
+from collector.statsd import STATSD, parse
 
 
 class Receiving(Receiver):
@@ -124,6 +124,28 @@ def test_an_endless_line_is_passed_on_once_and_just_too_long(receiver):
     assert lines == [b"x" * (MAX_LINE_BYTES + 1), b"a:1|c"]
 
 
+@pytest.mark.parametrize("line", [b"a:1|c" + b" " * MAX_LINE_BYTES + b"|#x", b" a:1|c|#k:" + b"v" * MAX_LINE_BYTES])
+def test_a_line_that_is_too_long_is_rejected_also_where_spaces_are_around_the_cut(receiver, line):
+    connect = tcp(receiver)
+    with connect() as client:
+        client.sendall(line)
+        (taken,) = drain(receiver, 1)[0]
+    rejection = parse(taken)
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == Reason.LINE_TOO_LONG
+
+
+def test_the_longest_line_is_taken_however_its_end_is_cut(receiver):
+    connect = tcp(receiver)
+    line = b"a:1|c|#k:".ljust(MAX_LINE_BYTES, b"v")
+    with connect() as client:
+        for piece in (line + b"\r", b"\n" + line, b"\nb:1|c\r\n"):
+            client.sendall(piece)
+            drained = drain(receiver, 1, within_s=0.2)[0]
+            assert [each.strip() for each in b"\n".join(drained).split(b"\n")] in ([b""], [line], [line, b"b:1|c"])
+    assert drain(receiver, 1, within_s=0.1) == ([], 0)
+
+
 def test_connections_beyond_the_limit_are_refused_and_counted(receiver, monkeypatch):
     monkeypatch.setattr("collector.receiver._MAX_CONNECTIONS", 1)
     connect = tcp(receiver)
@@ -137,6 +159,30 @@ def test_connections_beyond_the_limit_are_refused_and_counted(receiver, monkeypa
         assert drain(receiver, 1)[0] == [b"a:1|c"]
     assert receiver.take_refused() == 1
     assert receiver.take_refused() == 0
+
+
+def test_hundreds_of_clients_that_connect_while_nobody_looks_are_heard(receiver):
+    listen = receiver.listen(Listen("tcp", "127.0.0.1", 0))
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", listen.port), timeout=0.5) as client:
+            client.sendall(b"a:1|c")
+    assert len(drain(receiver, 300)[0]) == 300
+    assert receiver.take_refused() == 0
+
+
+def test_clients_that_connect_at_once_are_accepted_several_in_a_turn_and_no_more_than_have_turns(receiver):
+    connect = tcp(receiver)
+    clients = [connect() for _ in range(4 * TURN_ACCEPTS)]
+    for each in clients:
+        each.sendall(b"a:1|c\n")
+        each.close()
+    taken = 0
+    for turn in range(1, 13):  # a client takes two reads of TURN_READS: its lines, and its end
+        ready = receiver.wait(0)
+        taken += sum(len(each.drain(1_024)[0]) for each in ready)
+        assert taken <= turn * TURN_ACCEPTS
+    assert taken == len(clients)
+    assert receiver.carry() == []
 
 
 def test_a_connection_that_is_silent_for_long_is_closed():

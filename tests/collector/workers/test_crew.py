@@ -16,7 +16,7 @@ import pytest
 from collector.config import Listen
 from collector.listeners import Bound
 from collector.statsd import STATSD
-from collector.workers.crew import shared_out
+from collector.workers.crew import LATE_S, shared_out
 from spool.audit import audited
 from spool.reader import SpoolReader
 from tests.collector.running import send
@@ -201,6 +201,23 @@ def test_a_collector_that_stops_kills_a_stopped_worker_says_what_it_had_and_take
     (lost,) = map(int, re.findall(r"worker_ended .* code=-9 lost_lines=(\d+)", running.text()))
     assert lost > 0
     assert totals["hits"] + lost == 80
+
+
+def test_a_worker_has_time_to_take_what_waits_for_it_before_a_stop_kills_it(start):
+    running = start(more=TWO, interval_s=3600)
+    (port,) = running.ports(1)
+    running.wait_for("worker_started", 2)
+    for _ in range(40):
+        send(port, b"hits:1|c")
+    time.sleep(1)  # what was sent has been taken
+    (busy, _) = workers(running)
+    os.kill(busy, signal.SIGSTOP)
+    running.process.terminate()
+    time.sleep(LATE_S + 0.1)
+    os.kill(busy, signal.SIGCONT)
+    assert running.process.wait(10) == 0
+    assert running.totals()["hits"] == 40
+    assert "worker_ended" not in running.text()
 
 
 def test_no_worker_outlives_a_killed_collector_not_even_a_stopped_one(start):

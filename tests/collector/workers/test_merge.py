@@ -164,6 +164,18 @@ def test_of_a_check_the_latest_status_stands_last_whichever_worker_had_it():
     assert [(each.values["value"], each.values["count"]) for each in crew.close().notices] == [(2, 1), (0, 2)]
 
 
+def test_of_gauges_that_come_and_go_no_more_is_remembered_than_of_those_that_are_held(monkeypatch):
+    monkeypatch.setattr("collector.merge.SPARE", 5)
+    crew = Crew(2, max_series=10, gauge_expiry_s=10)
+    for window in range(20):
+        crew.take(0, b"stays:0|g")
+        for number in range(20):
+            crew.take(number % 2, b"g%d.%d:1|g" % (window, number))
+        crew.take(0, b"stays:%d|g" % window)
+        assert crew.close(end=10.0 * window).gauges["stays"] == window
+        assert len(crew.merge.set_at) <= 2 * 10 + 5 + 22
+
+
 def test_a_gauge_expires_as_in_one_process():
     crew = Crew(2, gauge_expiry_s=15)
     crew.take(0, b"a:1|g")
@@ -182,6 +194,29 @@ def test_series_are_bounded_over_all_workers_and_what_has_no_room_is_counted():
     assert closed.counters[OVERFLOW] == 6.0
     assert sum(closed.counters.values()) == 16.0
     assert closed.overflowed == 6
+
+
+def test_gauges_without_room_at_a_worker_count_as_in_one_process():
+    for max_series in (1, 3):
+        crew, alone = Crew(2, max_series), Alone(max_series)
+        for number in range(5):
+            for each in (crew, alone):
+                each.take(number % 2, b"a%d:5|g" % number)
+                each.take(number % 2, b"b%d:+1|g" % number)
+        ours, expected = crew.close(), alone.close()
+        assert ours.overflowed == sum(ours.overflowed_by.values()) == expected.overflowed
+        assert ours.overflowed_by.keys() == {"a*", "b*"}
+
+
+def test_what_overflowed_at_a_worker_takes_no_place_of_the_merged_window():
+    crew = Crew(2, max_series=1)
+    crew.merge = Merge(Aggregate(2))
+    crew.take(0, b"a:1|g")
+    crew.take(0, b"b:2|g")
+    crew.take(1, b"c:3|g")
+    closed = crew.close()
+    assert closed.gauges == {"a": 1.0, OVERFLOW: 2.0, "c": 3.0}
+    assert closed.overflowed == 1
 
 
 def test_notices_beyond_the_bound_are_rejected_and_counted(monkeypatch):
