@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from shipper.protocols import KNOWN
-from shipper.protocols.readings import numbers
+from shipper.protocols.readings import numbers, readings
 from spool.batch import NOTICES, Point
-from tests.shipper.protocols.sample import MIXED, SAID, batch
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, gauge, timer
 
 URLS = {"graphite": "tcp://127.0.0.1:1", "influx": "https://h/write"}
 UNKNOWN = Point("new", "something", {}, {"other": 1.0, "fields": {"a": "b"}})
@@ -16,6 +16,32 @@ UNKNOWN = Point("new", "something", {}, {"other": 1.0, "fields": {"a": "b"}})
 def test_numbers_are_the_latest_status_of_a_check_and_nothing_of_an_event() -> None:
     found = [(each.name, each.stats) for each in numbers([batch(1, *SAID, *MIXED[:1]), batch(2, SAID[2])])]
     assert found == [("api.hits", {"value": 42.0}), ("db.up", {"value": 0}), ("db.up", {"value": 2})]
+
+
+def test_a_client_that_says_the_hosts_name_or_true_itself_costs_nobody_a_count() -> None:
+    """A destination takes both for one series at one time, and most would keep one of the two."""
+    users = [Point("users", "set", tags, {"value": 3.0}) for tags in ({}, {"host": "web-1"})]
+    counted = [counter("hits", 1.0), counter("hits", 2.0, host="web-1"), counter("hits", 4.0, host="db-7")]
+    bare = [counter("tried", 1.0, canary=""), counter("tried", 2.0, canary="true"), gauge("tried", 7.0, canary="")]
+    seen = [gauge("depth", 5.0), gauge("depth", 3.0, host="web-1")]
+    one = batch(1, *counted, *bare, *users, *seen, *SAID)
+    found = [(each.name, each.tags["host"], each.stats["value"]) for each in numbers([one])]
+    assert found == [
+        *[("hits", "web-1", 3.0), ("hits", "db-7", 4.0), ("tried", "web-1", 3.0), ("tried", "web-1", 7.0)],
+        *[("users", "web-1", 6.0), ("depth", "web-1", 3.0), ("db.up", "web-1", 0)],
+    ]
+    assert len(list(readings([one]))) == len(found) + 3, "events and checks stay what they are, each by itself"
+    assert sum(each.stats["value"] for each in readings([batch(1, *counted), batch(2, *counted)])) == 14
+
+
+def test_two_timers_that_are_one_add_up_and_show_the_slower_ones_percentiles() -> None:
+    two = timer("lat", [1.0, 2.0]), timer("lat", [-6.0, 0.0, 10.0, 20.0], {"host": "web-1"})
+    (lat,) = readings([batch(1, *two)])
+    assert {stat: lat.stats[stat] for stat in ("count", "sum", "min", "max", "mean", "p50", "p99")} == pytest.approx(
+        {"count": 6, "sum": 27.0, "min": -6.0, "max": 20.0, "mean": 4.5, "p50": 1.0, "p99": 20.0}
+    )
+    assert lat.sketch is not None and lat.sketch["zero"] == 1
+    assert sum(weight for side in ("bins", "negative") for _, weight in lat.sketch[side]) == 5
 
 
 @pytest.mark.parametrize("name", KNOWN)
