@@ -2,7 +2,7 @@
 
 What all of them share is decided here:
 
-- The tag `host` names the host that the batch comes from, unless the point has a tag `host` of its own.
+- The tag `host` names the host that the batch comes from, unless the point has a tag `host` of its own with a value.
 - A tag without a value, which most formats cannot carry, has the value "true".
 - Series of a batch that these two rules make one (a client said the host's own name, another one did not) are one
   reading: a server would keep one of two. What counts is added up, of a timer's other statistics each is the one that
@@ -53,7 +53,7 @@ def readings(batches: Sequence[Batch]) -> Iterator[Reading]:
         for point in document["points"]:
             name, kind, tags = point.pop("name"), point.pop("type"), point.pop("tags")
             sketch, fields = point.pop("sketch", None), point.pop("fields", {})
-            tags = {**host, **{key: value or BARE for key, value in tags.items()}}
+            tags = {**host, **{key: value or host.get(key, BARE) for key, value in tags.items()}}
             reading = Reading(name, kind, tags, point, sketch, start_ms, end_ms, fields)
             series = len(found) if kind in NOTICES else (name, kind, frozenset(tags.items()))
             found[series] = _joined(found[series], reading) if series in found else reading

@@ -34,6 +34,12 @@ def test_a_client_that_says_the_hosts_name_or_true_itself_costs_nobody_a_count()
     assert sum(each.stats["value"] for each in readings([batch(1, *counted), batch(2, *counted)])) == 14
 
 
+def test_a_tag_host_without_a_value_names_the_host_itself() -> None:
+    """DogStatsD's clients send it to have no host; as "true" all hosts of a fleet would write over one another."""
+    (hits,) = readings([batch(1, counter("hits", 1.0, host=""))])
+    assert hits.tags == {"host": "web-1"}
+
+
 def test_two_timers_that_are_one_add_up_and_show_the_slower_ones_percentiles() -> None:
     two = timer("lat", [1.0, 2.0]), timer("lat", [-6.0, 0.0, 10.0, 20.0], {"host": "web-1"})
     (lat,) = readings([batch(1, *two)])
