@@ -16,7 +16,8 @@ wins. The collector's own points are stats.counters.holdfast.lines.count etc.
 
 **Best effort**: the protocol has no answers. A batch is acknowledged when the peer has read all of it and closed
 (shipper/stream.py); bad lines and points beyond an archive's end vanish without a word, and carbon may lose what it
-has in memory when it is killed. Sent twice, the last value wins in each slot (VictoriaMetrics keeps both copies).
+has in memory when it is killed. Sent twice, the last value wins in each slot (VictoriaMetrics keeps both copies); so
+does, in a slot longer than a second, the window that a stop of the collector cut short over the whole one before it.
 There is no token.
 """
 
@@ -54,7 +55,7 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     """The lines of `batches`."""
     values: dict[tuple[str, int], float] = {}
     for reading in numbers(batches):
-        at_s = reading.end_ms // 1000
+        at_s = reading.end_s
         for path, value, adds in _values(reading):
             values[path, at_s] = value + (values.get((path, at_s), 0.0) if adds else 0.0)
     lines = [f"{path} {value!r} {at_s}\n" for (path, at_s), value in values.items()]

@@ -42,6 +42,12 @@ class Reading:
     end_ms: int
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def end_s(self) -> int:
+        """The time stamp for formats that have whole seconds: rounded up, so that a window which a stop cut short just
+        after the one before does not get that one's."""
+        return -(-self.end_ms // 1000)
+
 
 def readings(batches: Sequence[Batch]) -> Iterator[Reading]:
     """Every series of `batches`, in their order. Raises PayloadError for a payload that cannot be read."""

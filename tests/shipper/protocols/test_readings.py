@@ -1,9 +1,11 @@
 """What all protocols share, and that none of them breaks on what it cannot carry."""
 
 import gzip
+import re
 
 import pytest
 
+from shipper.exchange import Request
 from shipper.protocols import KNOWN
 from shipper.protocols.readings import numbers, readings
 from spool.batch import NOTICES, Point
@@ -11,6 +13,11 @@ from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, gauge, t
 
 URLS = {"graphite": "tcp://127.0.0.1:1", "influx": "https://h/write"}
 UNKNOWN = Point("new", "something", {}, {"other": 1.0, "fields": {"a": "b"}})
+
+
+def text(request: Request) -> str:
+    body = gzip.decompress(request.body) if request.headers.get("Content-Encoding") == "gzip" else request.body
+    return body.decode("utf-8", "replace")
 
 
 def test_numbers_are_the_latest_status_of_a_check_and_nothing_of_an_event() -> None:
@@ -50,6 +57,20 @@ def test_two_timers_that_are_one_add_up_and_show_the_slower_ones_percentiles() -
     assert sum(weight for side in ("bins", "negative") for _, weight in lat.sketch[side]) == 5
 
 
+@pytest.mark.parametrize("name", ["graphite", "datadog"])
+def test_where_stamps_are_whole_seconds_a_stop_just_after_a_window_does_not_replace_it(name: str) -> None:
+    """The window that the stop cut short ends in the next second; one of two with one stamp is what a server keeps."""
+    whole, cut = batch(1, counter("hits", 1000.0), end=20.0), batch(2, counter("hits", 40.0), end=20.4)
+    stamps = [
+        {
+            int(each)
+            for each in re.findall(r"\b2[01]\b", text(KNOWN[name].encode([one], URLS.get(name, "https://h/x"), None)))
+        }
+        for one in (whole, cut)
+    ]
+    assert stamps == [{20}, {21}]
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_every_protocol_takes_whatever_a_batch_may_hold(name: str) -> None:
     protocol, url = KNOWN[name], URLS.get(name, "https://h/x")
@@ -63,9 +84,8 @@ def test_what_a_protocol_leaves_out_is_what_it_says(name: str) -> None:
     """Seen by whether a point of the type changes the request."""
     protocol, url = KNOWN[name], URLS.get(name, "https://h/x")
 
-    def body(*points: Point) -> bytes:
-        whole = protocol.encode([batch(1, *points)], url, None)
-        return gzip.decompress(whole.body) if whole.headers.get("Content-Encoding") == "gzip" else whole.body
+    def body(*points: Point) -> str:
+        return text(protocol.encode([batch(1, *points)], url, None))
 
     for kind in ("counter", "gauge", "set", "timer", *sorted(NOTICES)):
         point = next(each for each in (*MIXED, *SAID) if each.type == kind)
