@@ -1,9 +1,11 @@
 """A request in words: its head as text, or a shell command that sends the same. Never with the token in it. Pure.
 
 holdfast-shipper encode 8841 --destination main 2>/dev/null |
-  curl -sS -i -X POST -H "Authorization: Bearer $(cat /etc/holdfast/token)" ... --data-binary @- https://...
-                                                -------------------------
-                                                read by the shell that runs it
+  curl -sS -i -X POST -H @/dev/fd/3 ... --data-binary @- https://... 3<<END
+Authorization: Bearer $(cat /etc/holdfast/token)
+                      --------------------------
+                      read by the shell that runs it, and by curl from there: an argument could be seen in ps
+END
 """
 
 import base64
@@ -39,20 +41,22 @@ def command(
     if where.scheme == "tls":
         trust = f" -CAfile {shlex.quote(str(ca_file))}" if ca_file else ""
         return f"{body_from} |\n  openssl s_client -quiet -verify_return_error{trust} -connect {where.netloc}"
-    words = ["curl -sS -i -X", request.method]
-    words += [f"-H {_header(name, value, token, token_file)}" for name, value in request.headers.items()]
+    secret = [name for name in SECRET_HEADERS if token is not None and name in request.headers]
+    shown = [f"{name}: {value}" for name, value in request.headers.items() if name not in secret]
+    words = ["curl -sS -i -X", request.method, *(f"-H {shlex.quote(each)}" for each in shown)]
+    words += ["-H @/dev/fd/3"] if secret else []
     words += [f"--cacert {shlex.quote(str(ca_file))}"] if ca_file else []
     words += [f"--proxy {shlex.quote(proxy)}"] if proxy else []
     words += ["--data-binary @-", shlex.quote(request.url)]
-    return f"{body_from} |\n  {' '.join(words)}"
+    here = [f" 3<<END\n{_secret(name, request.headers[name], str(token), token_file)}\nEND" for name in secret]
+    return f"{body_from} |\n  {' '.join(words)}" + "".join(here)
 
 
-def _header(name: str, value: str, token: str | None, token_file: Path | None) -> str:
-    if name not in SECRET_HEADERS or token is None:
-        return shlex.quote(f"{name}: {value}")
-    read = f'"$(cat {shlex.quote(str(token_file))})"'
+def _secret(name: str, value: str, token: str, token_file: Path | None) -> str:
+    """The header as a here-document has it: with the command that reads the token in its place."""
+    read = f"$(cat {shlex.quote(str(token_file))})"
     encoded = base64.b64encode(token.encode()).decode()
     scheme = value.removesuffix(token).removesuffix(encoded)
     if value.endswith(encoded):
-        read = f'"$(printf %s {read} | base64 -w0)"'
-    return f"{shlex.quote(f'{name}: {scheme}')}{read}"
+        read = f'$(printf %s "{read}" | base64 -w0)'
+    return f"{name}: {scheme}{read}"

@@ -18,6 +18,8 @@ zero; an SVG needs nothing else, tells its title and what it shows to those who 
 style in it. Not promised: in a terminal, labels for more than the ends of an axis, and which of several lines is which.
 """
 
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -27,6 +29,9 @@ from itertools import chain, cycle, pairwise
 from spool import ticks
 
 _BITS = ((0, 1, 2, 6), (3, 4, 5, 7))
+_LARGEST = sys.float_info.max / 4
+"""What is larger is drawn at the edge, so that the distance of any two values is a number."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Label = Callable[[float], str]
 Dot = tuple[float, float]
@@ -110,8 +115,13 @@ def _placed(chart: Chart, across: int, up: int) -> Iterator[tuple[int, int]]:
     for x, y in chart.all_dots:
         if low <= x <= high:
             column = int((x - low) / ((high - low) or 1.0) * (across - 1) + 0.5)
-            level = (min(max(y, chart.y_low), top) - chart.y_low) / (top - chart.y_low)
-            yield column, int(level * (up - 1) + 0.5)
+            yield column, int(_level(y, chart.y_low, top) * (up - 1) + 0.5)
+
+
+def _level(value: float, low: float, high: float) -> float:
+    """How far up a value lies between the edges, from 0 to 1; 0 where both edges are one number (-1e100 + 1 is)."""
+    low, value, high = (min(max(each, -_LARGEST), _LARGEST) for each in (low, min(max(value, low), high), high))
+    return (value - low) / ((high - low) or 1.0)
 
 
 def _braille(raster: Iterable[tuple[int, int]], width: int, height: int) -> Iterator[str]:
@@ -151,9 +161,7 @@ class _Scale:
         return round(LEFT + (value - low) / ((high - low) or 1.0) * (self.right - LEFT), 1)
 
     def y(self, value: float) -> float:
-        low, high = self.y_range
-        level = (min(max(value, low), high) - low) / (high - low)
-        return round(self.above + (HEIGHT - BELOW - self.above) * (1 - level), 1)
+        return round(self.above + (HEIGHT - BELOW - self.above) * (1 - _level(value, *self.y_range)), 1)
 
 
 def svg(chart: Chart, zone: tzinfo | None = None, width: int = WIDTH, headed: bool = True) -> str:
@@ -175,17 +183,22 @@ def svg(chart: Chart, zone: tzinfo | None = None, width: int = WIDTH, headed: bo
         *((_area(run, scale) for run in _runs(known)) if chart.filled else [_cloud(known, scale)]),
         *(_line(line.dots, scale, *pen) for line, pen in zip(chart.lines, _pens(), strict=False)),
     ]
-    desc = f"<desc>{escape(chart.desc)}</desc>\n" if chart.desc else ""
+    desc = f"<desc>{_words(chart.desc)}</desc>\n" if chart.desc else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {HEIGHT}"'
         f' font-family="system-ui, sans-serif" font-size="12" color="{GREY}">\n'
-        f"<title>{escape(chart.title)}</title>\n{desc}"
+        f"<title>{_words(chart.title)}</title>\n{desc}"
         f"{_heading(chart.title) if headed else ''}{legend}" + "\n".join(shapes) + "\n</svg>\n"
     )
 
 
+def _words(text: str) -> str:
+    """`text` for a document: escaped, and without the characters that XML does not have."""
+    return escape(_NOT_XML.sub("\ufffd", text))
+
+
 def _heading(title: str) -> str:
-    return f'<text x="{LEFT}" y="20" fill="currentColor" font-size="15">{escape(_cut(title, TITLE_CHARS))}</text>\n'
+    return f'<text x="{LEFT}" y="20" fill="currentColor" font-size="15">{_words(_cut(title, TITLE_CHARS))}</text>\n'
 
 
 def _pens() -> Iterator[tuple[str, str]]:
@@ -203,7 +216,7 @@ def _legend(lines: Sequence[Line], above: int, right: int) -> tuple[str, int]:
             x, row = LEFT, row + 1
         y = above + 8 + LEGEND * row
         shapes.append(f'<path d="M{x} {y - 4}h24" {_stroke(colour, dashes)}/>')
-        shapes.append(f'<text x="{x + 30}" y="{y}" fill="currentColor">{escape(label)}</text>')
+        shapes.append(f'<text x="{x + 30}" y="{y}" fill="currentColor">{_words(label)}</text>')
         x += across
     return "".join(f"{each}\n" for each in shapes), row + 1 if lines else 0
 
@@ -222,13 +235,13 @@ def _mark_y(scale: _Scale, value: float, label: Label) -> str:
     y = scale.y(value)
     return (
         f'<path d="M{LEFT} {y}H{scale.right}" stroke="{GREY}" stroke-opacity="0.35"/>'
-        f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end" fill="currentColor">{escape(label(value))}</text>'
+        f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end" fill="currentColor">{_words(label(value))}</text>'
     )
 
 
 def _mark_x(scale: _Scale, value: float, label: Label) -> str:
     x = scale.x(value)
-    words = escape(label(value))
+    words = _words(label(value))
     half = 3.5 * len(words)  # a label at the edge stays within the picture
     return (
         f'<path d="M{x} {HEIGHT - BELOW}v5" stroke="{GREY}"/>'

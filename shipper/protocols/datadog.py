@@ -9,8 +9,8 @@ know only that one. Version 1 has words for the types, [time, value] for a point
 A service check db.up goes as gauge db.up.status; its words and events stay behind, because Datadog takes checks and
 events at other addresses (/api/v1/check_run, /api/v1/events), one by one. Names of a timer's statistics are those of
 Datadog's own agent. Tags go as `key:value`, a bare tag (which the batch keeps as a tag with no value) as `key:true`; a
-point's tag `host`, or else the batch's host, is the resource `host`. Time stamps are whole seconds, the window's end.
-The sketch stays behind: distributions do not go this way. The collector's own points travel like all others
+point's tag `host`, or else the batch's host, is the resource `host`. Time stamps are whole seconds: the window's end,
+rounded up. The sketch stays behind: distributions do not go this way. The collector's own points travel like all others
 (holdfast.lines, count).
 
 Datadog takes 5 MB, 500 kB compressed, in a request: that is why so little is put together; a batch that is too large
@@ -69,7 +69,7 @@ def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
                     **({"host": host} if first else {"resources": [{"type": "host", "name": host}]}),
                 },
             )
-            at = reading.end_ms // 1000
+            at = reading.end_s
             known["points"].append([at, value] if first else {"timestamp": at, "value": value})
     text = json.dumps({"series": list(series.values())}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Request("POST", url, headers, gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0))

@@ -11,16 +11,18 @@
 The paths are those of the statsd daemon (counts only: for rates divide by the window). A point's own tag `host`, or
 else the batch's host, is the tag `host`; a bare tag is "true". In paths, white space and ";" become "_", in tags also
 "!", "^", "=", a "~" at the beginning of a value, and the tag `name`, which Graphite uses itself, becomes `name_`. p99.9
-is p99_9, because a dot begins a new folder. The collector's own points are stats.counters.holdfast.lines.count etc.
+is p99_9, because a dot begins a new folder. Series that become one by this are added if they count, else the last one
+wins. The collector's own points are stats.counters.holdfast.lines.count etc.
 
 **Best effort**: the protocol has no answers. A batch is acknowledged when the peer has read all of it and closed
 (shipper/stream.py); bad lines and points beyond an archive's end vanish without a word, and carbon may lose what it
-has in memory when it is killed. Sent twice, the last value wins in each slot (VictoriaMetrics keeps both copies).
+has in memory when it is killed. Sent twice, the last value wins in each slot (VictoriaMetrics keeps both copies); so
+does, in a slot longer than a second, the window that a stop of the collector cut short over the whole one before it.
 There is no token.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from shipper.exchange import NO_STATUS, Request, Response
@@ -51,7 +53,12 @@ _WITHOUT_STAT = {
 
 def encode(batches: Sequence[Batch], url: str, token: str | None) -> Request:
     """The lines of `batches`."""
-    lines = [line for reading in numbers(batches) for line in _lines(reading)]
+    values: dict[tuple[str, int], float] = {}
+    for reading in numbers(batches):
+        at_s = reading.end_s
+        for path, value, adds in _values(reading):
+            values[path, at_s] = value + (values.get((path, at_s), 0.0) if adds else 0.0)
+    lines = [f"{path} {value!r} {at_s}\n" for (path, at_s), value in values.items()]
     return Request("TCP", url, {}, "".join(lines).encode("utf-8"))
 
 
@@ -63,17 +70,16 @@ def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
     return Verdict(Outcome.ACKNOWLEDGED, "read to the end", frozenset(each.key for each in batches))
 
 
-def _lines(reading: Reading) -> list[str]:
+def _values(reading: Reading) -> Iterator[tuple[str, float, bool]]:
+    """(path with tags, value, whether values of equal paths add up) of everything that a reading becomes."""
     name = _path(reading.name)
     tags = "".join([f";{key}={_tag(value)}" for key, value in renamed(reading.tags, _tag_name).items()])
-    at_s = reading.end_ms // 1000
     if reading.type != "timer":
         family, suffix = _WITHOUT_STAT[reading.type]
-        return [f"stats.{family}.{name}{suffix}{tags} {float(reading.stats['value'])!r} {at_s}\n"]
-    return [
-        f"stats.timers.{name}.{stat.replace('.', '_')}{tags} {float(value)!r} {at_s}\n"
-        for stat, value in reading.stats.items()
-    ]
+        yield f"stats.{family}.{name}{suffix}{tags}", float(reading.stats["value"]), reading.type in ("counter", "set")
+        return
+    for stat, value in reading.stats.items():
+        yield f"stats.timers.{name}.{stat.replace('.', '_')}{tags}", float(value), stat in ("count", "sum")
 
 
 @lru_cache(maxsize=16_384)

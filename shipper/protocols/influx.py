@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
-from shipper.protocols.answer import json_object, status_and_words
+from shipper.protocols.answer import json_object, ruling, status_and_words
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 from spool.lineprotocol import lines
@@ -59,9 +59,9 @@ def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
         return Verdict(Outcome.RETRY, f"{response.status} where InfluxDB says 204: who answers there?")
     if response.status not in (400, 422):
         return Verdict(of_status(response.status), words)
-    if _TOO_OLD.search(words):
+    if _TOO_OLD.search(ruling(response.body)):
         return Verdict(Outcome.EXPIRED, words)
-    dropped = _dropped(words, response.body)
+    dropped = _dropped(response.body)
     if dropped is None or dropped >= sum(each.points for each in batches):
         return Verdict(Outcome.DEAD, words)
     return Verdict(Outcome.ACKNOWLEDGED, words, keys, note=f"{dropped} points refused, the others stored: {words}")
@@ -84,8 +84,9 @@ def _with_precision(url: str, precision: str) -> str:
     return parts._replace(query=urlencode([*query, ("precision", precision)], quote_via=quote)).geturl()
 
 
-def _dropped(words: str, body: bytes) -> int | None:
+def _dropped(body: bytes) -> int | None:
     """How many points the server says it dropped while it stored the others; None if it says nothing like that."""
+    words = ruling(body)
     if "partial write" not in words:
         return None
     listed = json_object(body).get("data")  # InfluxDB 3: one object for each bad line

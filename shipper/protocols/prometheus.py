@@ -33,7 +33,7 @@ from functools import lru_cache
 
 from shipper.exchange import Request, Response
 from shipper.outcome import Outcome, Verdict, of_status
-from shipper.protocols.answer import is_page, status_and_words
+from shipper.protocols.answer import is_page, ruling, status_and_words
 from shipper.protocols.traits import Traits
 from spool.batch import Batch
 from spool.readings import CHECK, EVENT, Reading, numbers, renamed
@@ -87,7 +87,7 @@ def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
         if is_page(response):
             return Verdict(Outcome.RETRY, f"{response.status} with a web page: who answers there?")
         return Verdict(Outcome.ACKNOWLEDGED, str(response.status), frozenset(each.key for each in batches))
-    if response.status in (400, 409, 422, 500) and _TOO_OLD.search(words):
+    if response.status in (400, 409, 422, 500) and _TOO_OLD.search(ruling(response.body)):
         return Verdict(Outcome.EXPIRED, words)
     return Verdict(of_status(response.status), words)
 

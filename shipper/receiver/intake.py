@@ -30,6 +30,8 @@ from spool.errors import HoldfastError
 STEP_BYTES = 65_536
 MAX_KEY_CHARS = 200
 MAX_HOST_CHARS = 255
+MAX_LEVELS = 32
+"""Of a check-in; our own has four. One at the limit of JSON can be read when it comes, but not for a page."""
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 """Made once, not once per series as json.dumps would."""
@@ -173,12 +175,20 @@ def part_of(key: str) -> tuple[int, int] | None:
 
 
 def checkin_host(body: bytes) -> str:
-    """Who sent this check-in: a JSON object with a `host`. Raises BodyError."""
+    """Who sent this check-in: a JSON object with a `host`, of at most MAX_LEVELS. Raises BodyError."""
     try:
         said = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        _not_deeper(said, MAX_LEVELS)
         return _host(said.get("host") if isinstance(said, dict) else None)
     except (ValueError, RecursionError) as error:
         raise BodyError(f"the check-in is no JSON object with a host: {error}") from None
+
+
+def _not_deeper(value: Any, levels: int) -> None:
+    if not levels:
+        raise ValueError(f"it has more than {MAX_LEVELS} levels")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _not_deeper(each, levels - 1)
 
 
 def _refuse_constant(word: str) -> NoReturn:

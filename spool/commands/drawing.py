@@ -10,6 +10,7 @@ import click
 
 from spool.commands.options import Decorator
 from spool.errors import HoldfastError
+from spool.output import printable
 from spool.plot import Chart, svg, text
 
 
@@ -50,7 +51,8 @@ def draw(charts: Sequence[Chart], canvas: Canvas) -> None:
     """Print the charts one below the other, or write the first, which shows all, to the file. Raises NotWritten."""
     if canvas.file is None:
         for number, chart in enumerate(charts):
-            click.echo("\n".join(["", *text(chart, canvas.width, canvas.height)][number == 0 :]))
+            lines = map(printable, text(chart, canvas.width, canvas.height))
+            click.echo("\n".join(["", *lines][number == 0 :]))
     elif str(canvas.file) == "-":
         click.echo(svg(charts[0]), nl=False)
     else:

@@ -71,6 +71,15 @@ def test_a_field_of_another_type_costs_its_own_point_only(influx: InfluxDB, to_i
     assert "taken" in reason and list(influx.samples("free").values()) == [2.0]
 
 
+@pytest.mark.parametrize("name", ["user.retention", "long." * 200])
+def test_whatever_it_is_called_a_refused_point_costs_no_other_one(influx: InfluxDB, to_influx: Host, name: str) -> None:
+    write = f"http://127.0.0.1:{influx.port}/write?db=m&u=u&p=secret"
+    with urllib.request.urlopen(write, f"{name} value=5i".encode(), timeout=10) as answer:
+        assert answer.status == 204
+    batch = to_influx.commit(60, **{name: 1.0, "other": 2.0})
+    assert to_influx.ship()[0] == {batch: State.ACKNOWLEDGED}
+
+
 def test_what_is_beyond_retention_expires_and_the_rest_is_stored(influx: InfluxDB, to_influx: Host) -> None:
     influx.query("CREATE RETENTION POLICY short ON m DURATION 1h REPLICATION 1 SHARD DURATION 1h")
     to_influx.fleet.tables = {"main": {**to_influx.fleet.tables["main"]}}

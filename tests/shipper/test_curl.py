@@ -18,30 +18,34 @@ def test_the_head_shows_everything_but_the_token() -> None:
     assert f"Content-Length: {len(request.body)}" in shown
 
 
-def run(protocol: str, url: str, tmp_path: Path) -> list[str]:
-    """The arguments that curl would get, from a shell that has another curl."""
+def run(protocol: str, url: str, tmp_path: Path) -> tuple[list[str], str]:
+    """The arguments that curl would get, from a shell that has another curl, and the headers that it would read."""
     file = tmp_path / "it's a token"
     file.write_text(TOKEN + "\n")
     fake = tmp_path / "curl"
-    fake.write_text('#!/bin/sh\ncat >/dev/null\nprintf "%s\\n" "$@"\n')
+    fake.write_text('#!/bin/sh\ncat >/dev/null\nprintf "%s\\n" "$@" >arguments\ncat /dev/fd/3\n')
     fake.chmod(0o755)
     request = by_name(protocol).encode([], url, TOKEN)
     text = curl.command(request, "true", token=TOKEN, token_file=file, ca_file=Path("/ca file.pem"))
     assert TOKEN not in text and "c2Vj" not in text
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-ec", text], env=environment, capture_output=True, text=True, check=True, timeout=20)
-    return done.stdout.splitlines()
+    done = subprocess.run(
+        ["sh", "-ec", text], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=20
+    )
+    return (tmp_path / "arguments").read_text().splitlines(), done.stdout
 
 
-def test_the_shell_that_runs_the_command_reads_the_token_from_its_file(tmp_path: Path) -> None:
+def test_the_shell_that_runs_the_command_reads_the_token_from_its_file_and_ps_never_shows_it(tmp_path: Path) -> None:
     for protocol, url, header in (
         ("holdfast", "https://h/v1/batches", f"Authorization: Bearer {TOKEN}"),
         ("influx", "https://h/api/v2/write?bucket=a&org=b", f"Authorization: Token {TOKEN}"),
         ("influx", "https://h/write?db=m", "Authorization: Basic czNjcmV0OnRva2Vu"),
         ("datadog", "https://api.datadoghq.eu/api/v2/series", f"DD-API-KEY: {TOKEN}"),
     ):
-        seen = run(protocol, url, tmp_path)
-        assert header in seen and seen[-2] == "@-", seen
+        seen, headers = run(protocol, url, tmp_path)
+        assert headers == header + "\n"
+        assert seen[seen.index("@/dev/fd/3") - 1] == "-H" and seen[-2] == "@-", seen
+        assert not any(secret in each for each in seen for secret in ("s3cret", "czNjcmV0")), seen
         assert seen[seen.index("--cacert") + 1] == "/ca file.pem"
         assert seen[-1] == by_name(protocol).encode([], url, TOKEN).url
 

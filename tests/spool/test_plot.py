@@ -1,5 +1,6 @@
 """Pictures: what is drawn lies within the frame, a gap stays a gap, and any value can be drawn."""
 
+import math
 import re
 import time
 from datetime import UTC
@@ -73,10 +74,26 @@ def test_an_svg_is_well_formed_and_within_its_view(of, filled) -> None:
     assert all(0 <= x <= across and 0 <= y <= up for x, y in places(root))
 
 
+SIZES = (-1.7e308, -1e100, -1e16, -1.0, 0.0, 5e-324, 1.0, 1e16, 1e16 + 2, 1e100, 1.2e308, 1.7e308, math.inf)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.sampled_from(SIZES)), min_size=1, max_size=4), st.booleans())
+def test_a_value_of_any_size_is_drawn_within_the_frame(of, filled) -> None:
+    """A level that never changes, and distances that no float can hold, are drawn too."""
+    low = min(y for _, y in of)
+    assert len(list(text(chart(of, filled=filled, y_low=low), 20, 4))) == 6
+    root = ElementTree.fromstring(svg(chart(of, filled=filled, y_low=low)))
+    assert all(0 <= x <= 860 and 0 <= y <= 300 for x, y in places(root)) and "nan" not in places_text(root)
+
+
+def places_text(root):
+    """The strokes of a picture as they stand in it."""
+    return " ".join(path.get("d", "") for path in root.iter("{http://www.w3.org/2000/svg}path"))
+
+
 def places(root):
     """Where the strokes of a picture begin and lead to."""
-    drawn = " ".join(path.get("d", "") for path in root.iter("{http://www.w3.org/2000/svg}path"))
-    return [(float(x), float(y)) for x, y in re.findall(r"(-?[0-9.]+) (-?[0-9.]+)", drawn)]
+    return [(float(x), float(y)) for x, y in re.findall(r"(-?[0-9.]+) (-?[0-9.]+)", places_text(root))]
 
 
 @pytest.mark.parametrize("filled", [True, False])
@@ -90,6 +107,11 @@ def test_an_svg_of_very_many_values_is_small_and_keeps_the_peak(filled) -> None:
 
 def test_words_in_an_svg_are_escaped() -> None:
     assert "<b>" not in svg(Chart("<b>", [], (0, 1), lambda _: "<b>", lambda _: "<b>"))
+
+
+def test_an_svg_is_xml_whatever_a_client_has_called_its_metric() -> None:
+    drawn = svg(Chart("a\ufffe\x01b", [], (0, 1), str, str, lines=[Line("\uffff", [])], desc="\x00"))
+    assert ElementTree.fromstring(drawn)[0].text == "a\ufffd\ufffdb"
 
 
 def lines_chart(*lines, **given):

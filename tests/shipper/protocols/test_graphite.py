@@ -10,7 +10,7 @@ from shipper.exchange import NO_STATUS, Response
 from shipper.outcome import Outcome
 from shipper.protocols.graphite import encode, judge
 from spool.batch import Point
-from tests.shipper.protocols.sample import MIXED, SAID, batch, timer
+from tests.shipper.protocols.sample import MIXED, SAID, batch, counter, gauge, timer
 
 URL = "tcp://127.0.0.1:2003"
 LINE = re.compile(r"(?P<path>[^\s;]+)(?P<tags>(?:;[^\s;!^=]+=[^\s;~][^\s;]*)*) (?P<value>\S+) (?P<at>\d+)")
@@ -42,6 +42,16 @@ def test_what_graphite_would_misread_is_changed() -> None:
     ]
     stats = timer("t", [1.0]).values | {"p99.9": 1.0}
     assert "stats.timers.t.p99_9;host=web-1" in lines(Point("t", "timer", {}, stats))
+
+
+def test_series_that_become_one_add_up_or_the_last_one_wins() -> None:
+    counts = [counter("a b", 1.0), counter("a_b", 2.0), gauge("g;h", 1.0), gauge("g_h", 2.0)]
+    timers = [timer("t", [1.0, 2.0], {"k": "x y"}), timer("t", [4.0], {"k": "x_y"})]
+    body = encode([batch(1, *counts, *timers)], URL, None).body.decode()
+    assert len(body.splitlines()) == 2 + 10, "one line for each path: Graphite keeps the last of them"
+    seen = lines(*counts, *timers)
+    assert seen["stats.counters.a_b.count;host=web-1"] == 3 and seen["stats.gauges.g_h;host=web-1"] == 2
+    assert [seen[f"stats.timers.t.{stat};host=web-1;k=x_y"] for stat in ("count", "sum", "max")] == [3, 7, 4]
 
 
 texts = st.text(min_size=1, max_size=8)

@@ -157,6 +157,20 @@ def test_what_was_dropped_of_a_partial_write_is_kept_in_the_servers_words() -> N
     assert judge(said(204, None), TWO).note is None
 
 
+@pytest.mark.parametrize("name", ["user.retention", "too old", "b" * 1_024, "dropped=9", 'a \\"retention\\" b'])
+def test_the_name_of_what_was_dropped_is_no_verdict_on_the_others(name: str) -> None:
+    conflict = CONFLICT.replace('"a"', f'"{name}"')
+    verdict = judge(said(400, {"error": f"{conflict} type integer dropped=1"}), TWO)
+    assert verdict.outcome is Outcome.ACKNOWLEDGED
+    assert verdict.note is not None and verdict.note.startswith("1 points refused, the others stored: 400 partial")
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("piece", [b'"', b'\\"', b'"\\', b'"a', b"outside "])
+def test_an_answer_full_of_anything_is_judged_at_once(piece: bytes) -> None:
+    assert judge(Response(400, {}, b'"' + piece * (65_535 // len(piece))), TWO).outcome is Outcome.DEAD
+
+
 def test_events_and_checks_are_lines_with_their_words_and_none_overwrites_another() -> None:
     found = lines(*SAID)
     assert {each["measurement"] for each in found if each["tags"]["metric_type"] == "event"} == {"deploy"}

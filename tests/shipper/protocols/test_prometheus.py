@@ -129,6 +129,7 @@ def test_the_same_batches_give_the_same_bytes_and_the_token_goes_as_bearer() -> 
         (200, b"", Outcome.ACKNOWLEDGED),
         (200, b"<html>Welcome</html>", Outcome.RETRY),
         (400, b"out of order sample\n", Outcome.EXPIRED),
+        (400, b'label value too long, series: {__name__="hits", why="out-of-order"}', Outcome.DEAD),
         (400, b"out of bounds\n", Outcome.EXPIRED),
         (400, b"duplicate sample for timestamp\n", Outcome.EXPIRED),
         (500, b"too old sample\n", Outcome.EXPIRED),

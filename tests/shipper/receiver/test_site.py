@@ -168,6 +168,14 @@ def test_a_check_in_of_any_shape_breaks_no_page(client, store, batch, body) -> N
     assert "Check-ins" in page(client, "/host?name=web-1")
 
 
+@pytest.mark.parametrize("levels", [*range(980, 1_000, 2), 100])
+def test_a_check_in_nested_to_the_limit_of_json_is_refused_and_breaks_no_page(client, levels) -> None:
+    """What can be read when it comes could be too deep for a page, which has more calls beneath it."""
+    body = b'{"host":"web-1","x":' + b"[" * levels + b"]" * levels + b"}"
+    assert client("POST", "/v1/checkin", body, {"Content-Type": "application/json"}).status == 400
+    assert client("GET", "/").status == client("GET", "/v1/hosts").status == 200
+
+
 def test_a_page_loads_again_by_itself_for_those_who_ask_for_it(client, batch) -> None:
     client.post(batch(1))
     once = page(client, "/chart?name=hits&span=6h")

@@ -39,6 +39,12 @@ def test_each_series_has_its_picture(made) -> None:
     assert drawn(hits).strip()
 
 
+def test_the_title_of_a_picture_never_steers_the_terminal(made) -> None:
+    """U+009B is CSI, which ESC [ stands for; a client may have it in a name."""
+    made.commit(1, said=[Point("a\u009b2J", "gauge", {"k": "\u202e"}, {"value": 1.0})])
+    assert made.run("points", "a\u009b*", "--plot").stdout.startswith(r"a\x9b2J k:\u202e, min 1")
+
+
 def test_a_span_is_drawn_where_it_is(made) -> None:
     made.commit(300)
     end = made.last_end // 600 * 600
