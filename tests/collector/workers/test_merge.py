@@ -165,7 +165,7 @@ def test_of_a_check_the_latest_status_stands_last_whichever_worker_had_it():
 
 
 def test_of_gauges_that_come_and_go_no_more_is_remembered_than_of_those_that_are_held(monkeypatch):
-    monkeypatch.setattr("collector.merge.SPARE", 5)
+    monkeypatch.setattr("collector.workers.merge.SPARE", 5)
     crew = Crew(2, max_series=10, gauge_expiry_s=10)
     for window in range(20):
         crew.take(0, b"stays:0|g")
