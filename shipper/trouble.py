@@ -9,7 +9,8 @@ becomes dead before another batch was acknowledged and this one, tried again aft
     answered with an error FAILURES_TO_DIE times over FAILING_S, while OTHERS_ACKNOWLEDGED others got through -> dead;
         an error counts only if another one was acknowledged since the one before: in an outage, however long, all fail
 
-Until it is decided such a batch steps aside, so that it holds up nobody, and is tried alone. What a parked destination
+Until it is decided such a batch steps aside, so that it holds up nobody, and is tried alone. Where no other one comes,
+the refused are tried again after REFUSED_AGAIN_S without a refusal: the server may be mended. What a parked destination
 says of a batch proves nothing. All of this is forgotten at a restart: then the batch is simply tried again.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 REFUSALS_TO_PARK = 10
+REFUSED_AGAIN_S = 30.0
 FAILURES_TO_DIE = 10
 FAILING_S = 3600.0
 OTHERS_ACKNOWLEDGED = 10
@@ -39,11 +41,14 @@ class Trouble:
 
     def __init__(self) -> None:
         self._refused: set[int] = set()
+        self._refused_at: float | None = None  # when the last refusal was first seen by `aside`
         self._doubtful: set[int] = set()  # refused, and then another one was acknowledged
         self._failing: dict[int, _Failing] = {}
 
     def refused(self, refusals: Mapping[int, str]) -> dict[int, str]:
         """The server refused these for good (id -> why). Returns those that are thereby proved dead."""
+        if refusals:
+            self._refused_at = None
         dead = {each: why for each, why in refusals.items() if each in self._doubtful}
         self._doubtful -= dead.keys()
         self._refused |= refusals.keys() - dead.keys()
@@ -92,7 +97,10 @@ class Trouble:
 
     def aside(self, now: float) -> set[int]:
         """The batches that are not to be sent at `now`."""
-        return self._refused | {each for each, state in self._failing.items() if state.aside_until > now}
+        if self._refused_at is None:
+            self._refused_at = now
+        refused = self._refused if now - self._refused_at < REFUSED_AGAIN_S else set()
+        return refused | {each for each, state in self._failing.items() if state.aside_until > now}
 
     def alone(self) -> set[int]:
         """The batches that share no request: who is with them would be refused with them."""

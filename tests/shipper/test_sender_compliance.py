@@ -133,6 +133,19 @@ def test_retry_after_is_obeyed_within_a_second_and_a_quarter_of_an_hour(
     assert least_s <= second - first <= most_s
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_broken_server_refused_arrives_when_it_is_mended_also_if_nothing_follows(
+    host: Host, status: int
+) -> None:
+    host.commit(windows=3)
+    host.server.answer = reply(status)
+    host.run(seconds=300)
+    assert host.states() == {} and len(host.server.requests) < 40
+    host.server.answer = host.server.accept
+    host.run(seconds=60)
+    assert list(host.states().values()) == [State.ACKNOWLEDGED] * 3
+
+
 # --- odd answers, on a real connection -----------------------------------------------------------------------
 
 ODD = {
