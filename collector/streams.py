@@ -72,7 +72,7 @@ class Connection:
                 self._close(self)
                 break
             if not read:
-                taken.append(b"" if self._framed else self._rest)
+                taken.append(b"" if self._framed else self._rest.strip(b"\n"))
                 self._close(self)
                 break
             self.heard_mono = self._clock()
@@ -88,7 +88,7 @@ class Connection:
     def _whole(self, read: bytes) -> bytes:
         if self._framed is None:
             self._rest, read = b"", self._rest + read
-            if len(read) < _LENGTH_BYTES and b"\n" not in read:
+            if len(read) < _LENGTH_BYTES and not read[2:].strip(b"\0"):  # may be a length: 10 is a newline
                 self._rest = read
                 return b""
             self._framed = read[2:_LENGTH_BYTES] == b"\0\0"

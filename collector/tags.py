@@ -51,10 +51,12 @@ def in_name(name: str, style: Style) -> tuple[str, Tags]:
 
 
 def _joined(written: Iterable[tuple[str, str, str]], before: Tags = ()) -> Tags:
-    found = {key: set(value.split(",")) for key, value in before}
+    found: dict[str, set[str]] = {}
     for key, _, value in written:
         if key:
             found.setdefault(key, set()).add(value)
         elif value:
             raise BrokenError(Reason.BAD_TAG, value)
+    for key, value in before:  # taken apart only where others join it: a value of a name's tag may have commas
+        found[key] = found[key].union(value.split(",")) if key in found else {value}
     return tuple((key, ",".join(sorted(found[key]))) for key in sorted(found))

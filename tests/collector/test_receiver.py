@@ -296,6 +296,18 @@ def test_a_stream_of_frames_gives_whole_lines_however_it_is_cut(receiver):
     assert [each for each in b"\n".join(taken).split(b"\n") if each] == [b"a:1|c", b"b:2|c", b"c:3|c", b"x" * 65_535]
 
 
+@pytest.mark.parametrize("length", [10, 0x0A05, 0x0A0A])
+def test_a_length_that_has_a_newline_in_it_is_none_of_a_line(receiver, length):
+    connect = tcp(receiver)
+    line = b"a:1|c|#".ljust(length, b"v")
+    with connect() as client:
+        for piece in (frame(line)[:1], frame(line)[1:2], frame(line)[2:3]):
+            client.sendall(piece)
+            assert drain(receiver, 1, within_s=0.05)[0] == []
+        client.sendall(frame(line)[3:])
+        assert drain(receiver, 1)[0] == [line]
+
+
 def test_a_length_that_is_none_ends_the_connection_and_is_a_bad_line(receiver):
     connect = tcp(receiver)
     with connect() as client:
