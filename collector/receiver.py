@@ -21,10 +21,10 @@ from collector.recvmmsg import MAX_DATAGRAM_BYTES, SLOTS, Slots
 from collector.statsd import Dialect
 from collector.streams import Connection
 
-DRAIN_BYTES = 1024 * 1024
+DRAIN_BYTES = 128 * 1024
 """What is drained at a time is bounded in bytes too: a turn over the largest datagrams takes no longer than others."""
 TURN_READS = 16
-"""Reads of up to 64 KiB that all stream connections together have in a turn: however many of them never pause, the
+"""Reads of up to 16 KiB that all stream connections together have in a turn: however many of them never pause, the
 datagram sockets have theirs after milliseconds."""
 TURN_ACCEPTS = TURN_READS // 2
 """Connections that an address accepts in a turn: as many as can say a line and end in one. One alone would be 50 in a
@@ -36,10 +36,11 @@ _SILENT_S = 10.0
 
 
 class Source(Protocol):
-    """Something with bytes to drain."""
+    """Something with bytes to drain. `emptied`: whether the last `drain` left nothing."""
 
     dialect: Dialect
     datagrams: bool
+    emptied: bool
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
         """Up to `limit` pieces, each of whole lines, and how many datagrams were too long to read."""
@@ -52,16 +53,19 @@ class DatagramSource:
 
     def __init__(self, bound: socket.socket, dialect: Dialect, slots: Slots) -> None:
         self.dialect = dialect
+        self.emptied = True
         self._socket, self._slots = bound, slots
 
     def drain(self, limit: int) -> tuple[list[bytes], int]:
         """See Source. Takes what is there, of DRAIN_BYTES a little more than those at most."""
         receive, fileno = self._slots.receive, self._socket.fileno()
+        self.emptied = False
         taken: list[bytes] = []
         size_bytes = too_long = 0
         while len(taken) + too_long < limit and size_bytes < DRAIN_BYTES:
             got, lengths = receive(fileno)
             if not got:
+                self.emptied = True
                 break
             size_bytes += sum(lengths)
             if max(lengths) > MAX_DATAGRAM_BYTES:
@@ -71,6 +75,7 @@ class DatagramSource:
             else:
                 taken += got
             if len(got) < SLOTS:
+                self.emptied = True
                 break
         return taken, too_long
 

@@ -24,7 +24,7 @@ from collector.recvmmsg import MAX_DATAGRAM_BYTES
 from collector.rules import MAX_LINE_BYTES
 from collector.statsd import Dialect
 
-_READ_BYTES = 65_536
+_READ_BYTES = 16_384
 _LENGTH_BYTES = 4
 _TOO_LONG = b"x" * (MAX_LINE_BYTES + 1)
 """Stands for a line that is: its own beginning may have spaces at the cut, without which it would be a line."""
@@ -45,6 +45,7 @@ class Connection:
         self.socket, self.dialect = accepted, dialect
         self._clock, self._close = clock, close
         self.heard_mono = self.line_mono = clock()  # when there were bytes, and when a whole line
+        self.emptied = True
         self.reads = 1  # the most in one turn: see receiver.TURN_READS
         self._rest = b""
         self._skipping = False
@@ -63,6 +64,7 @@ class Connection:
     def drain(self, limit: int) -> tuple[list[bytes], int]:
         """See receiver.Source; `limit` bounds reads."""
         taken: list[bytes] = []
+        self.emptied = True
         for _ in range(min(limit, self.reads)):
             try:
                 read = self.socket.recv(_READ_BYTES)
@@ -83,6 +85,8 @@ class Connection:
             if self._broken:
                 self._close(self)
                 break
+        else:
+            self.emptied = False
         return [each for each in taken if each], 0
 
     def _whole(self, read: bytes) -> bytes:

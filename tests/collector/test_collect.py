@@ -75,6 +75,7 @@ class World:
 
     def drain(self, limit):
         """The socket's."""
+        self.emptied = self.mono_now >= self._flood_until and len(self._buffer) <= limit
         if self.mono_now < self._flood_until:
             self.sent += limit
             self._until(self.mono_now + TURN_S, stop_early=False)

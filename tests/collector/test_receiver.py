@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+from collector.aggregate import Aggregate
 from collector.config import Listen
 from collector.listeners import Listeners
-from collector.receiver import TURN_ACCEPTS, TURN_READS, Receiver
+from collector.receiver import DRAIN_BYTES, TURN_ACCEPTS, TURN_READS, Receiver
+from collector.reception import Reception
 from collector.rules import MAX_LINE_BYTES, Reason, Rejection
 from collector.statsd import STATSD, parse
 
@@ -64,6 +66,22 @@ def test_datagrams_arrive_whole_and_in_order(receiver, host):
         for each in sent:
             sender.send(each)
         assert drain(receiver, 4) == (sent, 0)
+
+
+def test_no_time_is_given_away_while_more_waits_however_large_the_datagrams_are(receiver):
+    waits = []
+    reception = Reception(receiver, Aggregate(1_000), waits.append)
+    with udp(receiver, buffer_bytes=8 << 20) as sender:
+        for _ in range(4 * DRAIN_BYTES // 1_400):
+            sender.send(b"\n".join([b"api.hits:1|c"] * 100))
+        turns = 0
+        while reception.aggregate.lines < 4 * DRAIN_BYTES // 1_400 * 100 and turns < 20:
+            assert not waits
+            assert reception.turn(1.0)
+            turns += 1
+        assert 1 < turns < 20
+        assert not reception.turn(0.0)  # and then it lets them gather
+    assert len(waits) == 1
 
 
 def test_a_datagram_over_the_limit_is_counted_and_none_of_it_is_read(receiver, tmp_path):
