@@ -26,7 +26,7 @@ from collector.finished import Finished, Points
 from spool import lastwords
 from spool.batch import Batch, Window
 from spool.errand import Done, Errand, Errands
-from spool.errors import HoldfastError, SpoolBusy, SpoolDamaged
+from spool.errors import HoldfastError, SpoolBusy, SpoolDamaged, SpoolMissing
 from spool.evict import Evicted, Evictor
 from spool.heartbeat import beat, heartbeats
 from spool.writer import NUMBERS, SpoolWriter
@@ -267,7 +267,7 @@ class Committer:
                 self._beat("collecting")
             try:
                 evicted = self._evictor.run(self._wall())
-            except SpoolDamaged as error:
+            except (SpoolDamaged, SpoolMissing) as error:  # missing: our tables are gone from it
                 self._set_aside()
                 self._tell(Kept(error, self.waiting, 0.0))
                 return

@@ -1,5 +1,6 @@
 """Damage that shows itself while the collector runs: the window that met it is committed to the file that follows."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -98,3 +99,16 @@ def test_a_window_that_meets_damage_is_committed_to_the_next_file(running, tmp_p
             assert [each.window_end for each in reader.headers_after(0)] == [10.0, 20.0]
             assert len({each.key.rpartition("-")[0] for each in reader.headers_after(0)}) == 1
         assert audited(tmp_path, ["main"], time.sleep).problems == ()
+
+
+def test_a_file_that_was_emptied_is_followed_by_the_next_though_the_log_takes_commits(running, tmp_path):
+    committer, told, replaced = running
+    os.truncate(tmp_path / "spool.db", 0)
+    committer.hand_over(finished(20.0))
+    until(lambda: replaced)
+    committer.hand_over(finished(30.0))
+    until(lambda: len([each for each in told if isinstance(each, Committed)]) == 3 and not unsalvaged(tmp_path))
+    with SpoolReader(tmp_path) as reader:
+        ends = [each.window_end for each in reader.headers_after(0)]
+    assert sorted(ends) == [10.0, 20.0, 30.0], "what the log held is put back"
+    assert audited(tmp_path, ["main"], lambda _: None).problems == ()

@@ -144,6 +144,24 @@ def test_a_missing_wal_is_told_of_and_its_ids_are_not_given_again(fresh):
     assert audited(directory, ["main"], lambda _: None).problems == ()
 
 
+def test_a_missing_wal_that_had_everything_is_told_of_too(tmp_path):
+    alive, left = tmp_path / "alive", tmp_path / "left"
+    writer = SpoolWriter.open(alive, "web-1")
+    keys = [writer.commit(window(seq), time.time())[0].key for seq in (1, 2, 3)]
+    beat(alive, "collector", time.time(), "collecting", **writer.numbers())
+    shutil.copytree(alive, left)
+    writer.close()
+    for each in ("collector.lock", "spool.db-wal", "spool.db-shm"):
+        (left / each).unlink()
+    assert (left / "spool.db").stat().st_size == 4096
+    again = restart(left)
+    assert again.writer.spool_id == keys[0].rpartition("-")[0]
+    assert again.writer.commit(window(again.writer.next_window_seq()), time.time())[0].id > 3
+    with SpoolReader(left) as reader:
+        assert sum(row["batches"] for row in reader.losses()) == 3
+    again.writer.close()
+
+
 def test_a_missing_or_foreign_shm_costs_nothing(fresh):
     for content in (None, b"", b"\0" * 32768, os.urandom(32768)):
         directory, keys = fresh()
