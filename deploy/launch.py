@@ -9,8 +9,13 @@ Called by deploy/run with the python of the environment that Holdfast is install
 SIGINT, SIGTERM and SIGHUP (the terminal went away) end supervisord and with it every program; launch.py stays until
 they are gone. If supervisord is killed its programs become launch.py's own, which ends them too, and if launch.py is
 killed the kernel ends supervisord: nothing outlives it either way. Exit code: 78 for a bad configuration, 1 where
-something else is in the way or supervisord ended by itself, else 0.
+something else is in the way or supervisord ended by itself, else 0. A Ctrl-C while nothing runs yet ends it at once.
 """
+
+# ruff: noqa: E402 - the first thing is that Ctrl-C needs no words while there is nothing to end
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import ctypes
 import fcntl
@@ -18,7 +23,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile

@@ -208,9 +208,8 @@ def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[s
     _refuse_newer(connection, path, steps)
     version, needed = _version(connection, path), len(steps) if oldest is None else oldest
     if version < needed:
-        raise SpoolMissing(
-            f"{path}: has schema {version}, needed is {needed}. The process that writes it sets it up when it starts."
-        )
+        seen = f"has schema {version}, needed is {needed}" if version else "is empty yet"
+        raise SpoolMissing(f"{path}: {seen}. The process that writes it sets it up when it starts.")
     return version
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from xmlrpc.client import Error as RpcError
-from xmlrpc.client import ServerProxy
+from xmlrpc.client import Fault, ServerProxy
 
 import click
 
@@ -41,6 +41,9 @@ STACKS_S = 1.0
 STACKS_BYTES = 65_536
 KEPT = 20
 """Of the hang-* files in <spool>/hangs, whoever wrote them: the same as in shipper/evidence.py."""
+
+STOPPING = 6
+"""supervisord's fault SHUTDOWN_STATE: it ends its programs itself, and there is nothing to watch any more."""
 
 log = logging.getLogger("holdfast.watchdog")
 
@@ -79,8 +82,9 @@ def watchdog(place: Place, stale_after_s: float) -> None:
     for _ in ticks(sys.stdin.buffer, sys.stdout.buffer):
         try:
             guard.look()
-        except (OSError, RpcError) as error:  # supervisord is stopping, or the spool's folder is not there yet
-            sparingly.warning("not_watching", error=str(error))
+        except (OSError, RpcError) as error:  # the spool's folder is not there yet
+            if not (isinstance(error, Fault) and error.faultCode == STOPPING):
+                sparingly.warning("not_watching", error=str(error))
 
 
 def ticks(heard: BinaryIO, said: BinaryIO) -> Iterator[None]:

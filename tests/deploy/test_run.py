@@ -131,6 +131,17 @@ def test_a_second_start_reuses_everything_and_is_quick(installed: Path) -> None:
         assert "making the environment" not in said and "wrote" not in said
 
 
+@pytest.mark.parametrize("after_s", [0.2, 0.6, 1.0])
+def test_ctrl_c_before_anything_runs_is_no_traceback(installed: Path, after_s: float) -> None:
+    configure(installed)
+    with Launched(installed, Path("/")) as launched:
+        time.sleep(after_s)  # wherever it is by then
+        code = launched.interrupt()
+    assert "Traceback" not in launched.text()
+    assert code in (0, -signal.SIGINT)
+    wait_until(lambda: processes_of(installed) == [], 10, "its checks ended")
+
+
 def test_a_killed_launcher_leaves_no_pipeline_behind(installed: Path) -> None:
     configure(installed)
     with Launched(installed, Path("/")) as launched:

@@ -135,7 +135,7 @@ def test_a_file_from_a_newer_holdfast_is_refused_untouched(writer):
 
 def test_a_file_that_is_not_set_up_yet_is_not_there_yet(tmp_path):
     (tmp_path / "spool.db").touch()
-    with pytest.raises(SpoolMissing, match="has schema 0"):
+    with pytest.raises(SpoolMissing, match="is empty yet"):
         SpoolReader(tmp_path)
 
 
