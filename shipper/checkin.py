@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shipper.attempting import Sender
 from shipper.config import DestinationConfig, ShipperConfig, token_of
-from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
 from shipper.protocols.answer import is_page
 from spool.config import SpoolConfig
