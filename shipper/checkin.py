@@ -3,7 +3,8 @@
 It runs as a process beside the shippers with connections of its own, reads the same files and sends no batches, so it
 goes on reporting while an upload hangs. The server learns from it what silence cannot tell: data that is late (`owed`:
 windows by number, some of them delivered), data that will never come (`losses_since` the last check-in that was
-acknowledged, also one before a restart), and that this host is alive but has nothing to say.
+acknowledged, also one before a restart), and that this host is alive but has nothing to say. Where a server takes no
+check-ins, this host tells its operator: since when and why is in the heartbeat, from which `status` has it.
 
     POST /v1/checkin
     {"v":1, "state":"DEGRADED", "reasons":["main: oldest unsent batch waits for 6m"], ...,
@@ -20,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shipper.attempting import Sender
 from shipper.config import DestinationConfig, ShipperConfig, token_of
-from shipper.drain import Sender
 from shipper.exchange import Attempt, Request
-from shipper.protocols.answer import is_page
+from shipper.protocols.answer import is_page, status_and_words
 from spool.config import SpoolConfig
 from spool.errors import HoldfastError, SpoolMissing
 from spool.health import GRACE_S, Facts, State, as_json, judge
@@ -85,6 +86,10 @@ class CheckIn:
             name: (spool_id, loss) for name, (spool_id, loss) in before.get("told_loss", {}).items()
         }
         self._shown_loss: dict[str, tuple[str, int]] = {}
+        # Since when each server takes none, and the newest reason: `survey` reads it from the heartbeat.
+        self._failing: dict[str, tuple[float, str]] = {
+            name: (since, why) for name, (since, why) in before.get("failing", {}).items() if name in self._destinations
+        }
 
     def turn(self) -> float:
         """Post every check-in that is due. Returns the seconds until there is something to do, 0 to BEAT_S."""
@@ -96,21 +101,24 @@ class CheckIn:
             if due_at <= self._clock():
                 # Jitter of +-10 %: a fleet that was started by one command does not report in one second.
                 self._beat("telling", at_most_s=self._settings.checkin_deadline_s)
-                accepted = self._tell(name, self._destinations[name])
-                wait_s = (
-                    self._settings.checkin_interval_s if accepted else min(RETRY_S, self._settings.checkin_interval_s)
-                )
+                error = self._tell(name, self._destinations[name])
+                if error is None:
+                    self._failing.pop(name, None)
+                else:
+                    self._failing[name] = self._failing.get(name, (self._now(), ""))[0], error
+                interval_s = self._settings.checkin_interval_s
+                wait_s = interval_s if error is None else min(RETRY_S, interval_s)
                 self._due_at[name] = self._clock() + wait_s * (0.9 + 0.2 * self._draw())
         soonest = min([*self._due_at.values(), self._look_at]) - self._clock()
         return min(max(soonest, 0.0), BEAT_S)
 
     def _beat(self, phase: str, **facts: float) -> None:
         # What was told survives a restart in the heartbeat: losses of the time between are told after it.
-        told = {"told_until": self._told_until, "told_loss": self._told_loss}
+        told = {"told_until": self._told_until, "told_loss": self._told_loss, "failing": self._failing}
         beat(self._directory, "checkin", self._now(), phase, **told, **facts)
 
-    def _tell(self, name: str, destination: DestinationConfig) -> bool:
-        """Post one check-in; returns whether the server took it."""
+    def _tell(self, name: str, destination: DestinationConfig) -> str | None:
+        """Post one check-in; returns why the server did not take it, None if it did."""
         now = self._now()
         try:
             body = self.body(name, now)
@@ -118,21 +126,20 @@ class CheckIn:
             token = token_of(destination)
         except HoldfastError as error:
             log.warning("checkin_not_sent", extra=fields(destination=name, error=str(error)))
-            return False
+            return str(error)
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         text = json.dumps(body, separators=(",", ":")).encode()
         request = Request("POST", str(destination.checkin_url), headers, text)
         attempt = self._senders[name].attempt(request, self._settings.checkin_deadline_s)
         self._senders[name].close()
-        response = attempt.response
-        accepted = response is not None and 200 <= response.status < 300 and not is_page(response)
-        if accepted:
+        refusal = _refusal(attempt)
+        if refusal is None:
             self._told_until[name], self._told[name] = now, body["state"]
             if name in self._shown_loss:  # else the spool could not be read
                 self._told_loss[name] = self._shown_loss[name]
-        _log_checkin(name, body["state"], attempt, accepted)
-        return accepted
+        _log_checkin(name, body["state"], attempt, refusal)
+        return refusal
 
     def _state(self, name: str) -> str:
         try:
@@ -187,13 +194,19 @@ def _owed(facts: Facts) -> dict[str, int | None]:
     return {"batches": stands.unsent_batches, "first_window": first, "last_window": last}
 
 
-def _log_checkin(name: str, state: str, attempt: Attempt, accepted: bool) -> None:
+def _refusal(attempt: Attempt) -> str | None:
+    """Why the server did not take the check-in, None if it did."""
     response = attempt.response
-    error = attempt.error
-    if response is not None and not accepted:
-        error = response.body[:200].decode("utf-8", "replace")
+    if response is None:
+        return attempt.error or "no answer"
+    taken = 200 <= response.status < 300 and not is_page(response)
+    return None if taken else status_and_words(response)
+
+
+def _log_checkin(name: str, state: str, attempt: Attempt, refusal: str | None) -> None:
+    response = attempt.response
     log.log(
-        logging.INFO if accepted else logging.WARNING,
+        logging.INFO if refusal is None else logging.WARNING,
         "checkin",
         extra=fields(
             destination=name,
@@ -202,6 +215,6 @@ def _log_checkin(name: str, state: str, attempt: Attempt, accepted: bool) -> Non
             phase=str(attempt.phase),
             total_ms=round(attempt.total_ms, 1),
             overshoot_ms=round(attempt.overshoot_ms, 1),
-            error=error,
+            error=refusal,
         ),
     )

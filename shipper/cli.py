@@ -280,6 +280,7 @@ def check() -> None:
         token_of(destination)
         transport(destination, settings).close()
         click.echo(f"ok    destination {name}  {destination.url}")
+        click.echo(f"{' ':5} check-ins of {name}  {destination.checkin_url or 'none: no checkin_url'}")
 
 
 @main.command()

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from shipper import backoff
 from shipper.account import attempt_row, clock_offset_s
 from shipper.ahead import Ahead
+from shipper.attempting import Sender, attempted, prepared
 from shipper.budget import Phase
-from shipper.config import DestinationConfig, ShipperConfig, token_of
-from shipper.exchange import Attempt, Request
+from shipper.config import DestinationConfig, ShipperConfig
+from shipper.exchange import Attempt
 from shipper.lanes import LIVE_WINDOWS, Lane, Limits, choose, together
 from shipper.outcome import Outcome, Verdict, by_batch, unreadable
 from shipper.pace import Pace
@@ -42,7 +42,7 @@ from spool.delivery import (
     ranges,
     rotten,
 )
-from spool.errors import ConfigError, HoldfastError, PayloadError, SpoolDamaged
+from spool.errors import HoldfastError, PayloadError, SpoolDamaged
 from spool.heartbeat import beat
 from spool.logfmt import Sparingly, fields
 from spool.reader import PAGE, Header, SpoolReader
@@ -61,13 +61,6 @@ HISTORY_S = 30 * 86_400.0
 """How long attempts and settled states are kept."""
 
 log = logging.getLogger("holdfast.shipper")
-
-
-class Sender(Protocol):
-    """What the loop needs of a transport."""
-
-    def attempt(self, request: Request, deadline_s: float) -> Attempt: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +121,6 @@ class Drain:
             if wait_s > 0:
                 return min(wait_s, POLL_S)
             return self._send_something(spool, delivery)
-        except ConfigError as error:  # the token's file: `run` had one when it began, so somebody is changing it
-            self._sparingly.warning("token_unavailable", destination=self._name, error=str(error))
-            return POLL_S
         except HoldfastError as error:
             self._sparingly.warning("spool_unavailable", destination=self._name, error=str(error))
             self.close()
@@ -290,16 +280,12 @@ class Drain:
     # --- attempt ---------------------------------------------------------------------------------------
 
     def _attempt(self, delivery: Delivery, lane: Lane, batches: Sequence[Batch]) -> None:
-        request = self._protocol.encode(batches, self._destination.url, token_of(self._destination))
+        request, in_the_way = prepared(self._protocol, self._destination, batches)
         deadline_s, started_at = self._settings.deadline_s, self._given.now()
         self._beat("sending", ids=ranges(each.id for each in batches), at_most_s=deadline_s + BUSY_S)
         # The last resort spans all that can hang here, not only the network: the log's pipe, the file's lock.
         with self._given.armed(deadline_s + BUSY_S):
-            attempt = self._given.sender.attempt(request, deadline_s)
-            if attempt.response is None:
-                verdict = Verdict(Outcome.RETRY, attempt.error or "no answer")
-            else:
-                verdict = self._protocol.judge(attempt.response, batches)
+            attempt, verdict = attempted(self._given.sender, self._protocol, batches, request, in_the_way, deadline_s)
             settled = self._consequences(verdict, batches, attempt, len(request.body))
             row = attempt_row(attempt, verdict, lane, batches, len(request.body), started_at)
             self._log_attempt(row, settled)

@@ -21,7 +21,7 @@ RECENT_S = 300.0
 """Losses, kernel drops and dead batches speak for so long after they happened."""
 
 LATE_S, VERY_LATE_S = 300.0, 1800.0
-"""The oldest unsent batch may wait so long until DEGRADED, until FAIL."""
+"""The oldest unsent batch may wait so long until DEGRADED, until FAIL; check-ins may fail so long until DEGRADED."""
 
 SILENT_S, VERY_SILENT_S = 30.0, 60.0
 """A commit or a beat may be so old until DEGRADED, until FAIL. Processes beat every 5 s."""
@@ -101,7 +101,8 @@ class Destination:
     an operator made it unsent again. `first_unsent_window` and `last_unsent_window` are numbers of windows; in between
     some may have been delivered. `problem` says why the delivery file could not be read. `backlog_minutes` are
     the unsent batches of the last hour, one number per minute, oldest first; `drained_per_s` are batches acknowledged
-    per second over the last DRAIN_S.
+    per second over the last DRAIN_S. `checkin_failing_since` and `checkin_error` tell of the check-ins that its server
+    did not take since the last one that it took.
     """
 
     name: str
@@ -129,6 +130,8 @@ class Destination:
     last_error: str | None = None
     clock_offset_s: float | None = None
     backlog_minutes: Sequence[int] = ()
+    checkin_failing_since: float | None = None
+    checkin_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,13 @@ def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
             State.DEGRADED,
             f"{dead} became dead or expired within {span(RECENT_S)}: see `holdfast list --state dead`",
         )
+    if destination.checkin_failing_since is not None:
+        failing = facts.at - destination.checkin_failing_since
+        if failing > LATE_S:
+            yield (
+                State.DEGRADED,
+                f"check-ins have failed for {span(failing)}, the server is not told: {destination.checkin_error}",
+            )
     yield from _lateness(destination, facts)
 
 

@@ -10,6 +10,7 @@ it is a fact about its destination, and everything held counts as unsent there.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def survey(directory: Path, destinations: Sequence[str], limits: SpoolConfig, in
     beats = heartbeats(directory)
     with SpoolReader(directory) as reader:
         found = [
-            _destination(reader, directory, name, name in destinations, now) for name in (*destinations, *unconfigured)
+            _with_checkins(_destination(reader, directory, name, name in destinations, now), beats.get("checkin", {}))
+            for name in (*destinations, *unconfigured)
         ]
         unsent_bytes = max((each.unsent_bytes for each in found if each.configured), default=0)
         return Facts(
@@ -153,6 +155,12 @@ def _destination(spool: SpoolReader, directory: Path, name: str, configured: boo
             return _delivery(delivery, directory, name, configured, now)
     except HoldfastError as error:
         return _all_unsent(spool, name, configured, str(error))
+
+
+def _with_checkins(destination: Destination, beat: Mapping[str, Any]) -> Destination:
+    """`destination` with what the check-in process (shipper/checkin.py) says of the check-ins to it."""
+    since, error = beat.get("failing", {}).get(destination.name, (None, None))
+    return replace(destination, checkin_failing_since=since, checkin_error=error)
 
 
 def _all_unsent(spool: SpoolReader, name: str, configured: bool, problem: str | None) -> Destination:

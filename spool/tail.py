@@ -7,12 +7,13 @@ looks, and everything: of more than MANY new rows in a table between two looks o
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 from spool.batch import State
 from spool.delivery import DeliveryReader
 from spool.human import count, counted, size, span
-from spool.ledger import ranges
+from spool.ledger import Condition, ranges
 from spool.reader import SpoolReader
 
 MANY = 500
@@ -65,24 +66,48 @@ class Tail:
             yield _changed(row, None)
 
     def _of_destination(self, name: str, delivery: DeliveryReader) -> Iterator[Happening]:
-        for row in self._new("attempts", name, delivery.attempts(limit=MANY), "id"):
+        attempts = list(self._new("attempts", name, delivery.attempts(limit=MANY), "id"))
+        for row in attempts:
             what = "sent" if row["outcome"] == "acknowledged" else "failed"
-            yield Happening(row["started_at"] + row["total_ms"] / 1000, what, name, row["ids"], _attempted(row))
+            yield Happening(_ended_at(row), what, name, row["ids"], _attempted(row))
         for state in (State.DEAD, State.EXPIRED):
             for row in self._new(str(state), name, delivery.state_rows(state, MANY), "at"):
                 yield Happening(row["at"], str(state), name, str(row["batch"]), row["reason"] or "")
         for row in self._new("changes", name, delivery.changes(limit=MANY), "id"):
             yield _changed(row, name)
-        yield from self._parking(name, delivery)
+        parkings, self._parked[name] = parked_and_resumed(
+            name, attempts[::-1], delivery.condition(), self._parked.get(name)
+        )
+        yield from parkings
 
-    def _parking(self, name: str, delivery: DeliveryReader) -> Iterator[Happening]:
-        condition, before = delivery.condition(), self._parked.get(name)
-        self._parked[name] = condition.parked_since
-        if condition.parked_since is not None and condition.parked_since != before:
-            yield Happening(condition.parked_since, "parked", name, "", condition.parked_reason or "")
-        elif before is not None and condition.parked_since is None:
-            at = condition.last_ack_at or condition.last_attempt_at or before
-            yield Happening(at, "resumed", name, "", f"after {span(at - before)}")
+
+def parked_and_resumed(
+    name: str, attempts: Sequence[Row], condition: Condition, since: float | None
+) -> tuple[list[Happening], float | None]:
+    """When destination `name` was parked and resumed, by its new `attempts`, oldest first, and since when it is parked.
+
+    `since`: what was said of that before. What attempts do not tell, as when ten refusals in a row park, the
+    `condition` does, which is read after them. A parking that began among attempts that were left out is not told.
+    """
+    found = []
+    if len(attempts) == MANY:
+        attempts = list(dropwhile(lambda row: row["outcome"] == "park", attempts))
+    for row in attempts:
+        at = _ended_at(row)
+        if row["outcome"] == "park" and since is None:
+            since = at
+            found.append(Happening(at, "parked", name, "", row["error"] or ""))
+        elif row["outcome"] == "acknowledged" and since is not None:
+            found.append(Happening(at, "resumed", name, "", f"after {span(at - since)}"))
+            since = None
+    if condition.parked_since is not None and since is None:
+        since = condition.parked_since
+        found.append(Happening(since, "parked", name, "", condition.parked_reason or ""))
+    elif condition.parked_since is None and since is not None:
+        at = condition.last_ack_at or condition.last_attempt_at or since
+        found.append(Happening(at, "resumed", name, "", f"after {span(at - since)}"))
+        since = None
+    return found, since
 
 
 def follow(
@@ -97,6 +122,10 @@ def follow(
 def _run(row: Row) -> str:
     first, last = row["first_batch"], row["last_batch"]
     return "" if first is None else ranges({first, last}) if last - first < 2 else f"{first}-{last}"
+
+
+def _ended_at(attempt: Row) -> float:
+    return float(attempt["started_at"] + attempt["total_ms"] / 1000)
 
 
 def _committed(row: Row) -> str:

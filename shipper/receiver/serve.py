@@ -151,7 +151,7 @@ class _Server(wsgi.Server):
 def _taken(listen: Listen, error: OSError) -> PortTaken:
     return PortTaken(
         f"cannot listen at {listen}: {error}. If another program has port {listen.port}, end it or "
-        "choose another with [receiver] listen (and in the destination's url)."
+        "choose another with [receiver] listen (and in the destination's url and checkin_url)."
     )
 
 

@@ -32,8 +32,8 @@ _COLOURS = {State.OK: "green", State.UNKNOWN: "yellow", State.DEGRADED: "yellow"
 def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
     """Show on one screen how collection and delivery stand.
 
-    Lines: collector, what it rejected in the last hour, one per destination, its backlog, losses, disk, and the state
-    with reasons: OK, UNKNOWN (just started), DEGRADED or FAIL.
+    Lines: collector, what it rejected in the last hour, one per destination, its error, its check-ins if they fail,
+    its backlog, losses, disk, and the state with reasons: OK, UNKNOWN (just started), DEGRADED or FAIL.
 
     Keys of --json, which are also what a check-in tells the server; instants are Unix seconds, null is "never" or
     "not known":
@@ -50,7 +50,8 @@ def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
                   last_unsent_window, waiting_since, drained_per_s, acknowledged,
                   dead, expired, held, recent_dead, failures, next_try_at,
                   parked_since, parked_reason, last_attempt_at, last_ack_at,
-                  last_error, clock_offset_s, backlog_minutes
+                  last_error, clock_offset_s, backlog_minutes,
+                  checkin_failing_since, checkin_error
     losses        recent_batches, recent_points, recent_rows (five minutes),
                   week_batches, week_points, week_rows (seven days), last_at
     disk          free_bytes, reserve_bytes, used_bytes, limit_bytes, full_in_s
@@ -80,6 +81,8 @@ def screen(facts: Facts, health: Health, unproved: Collection[str] = ()) -> Iter
         error = each.problem or (each.last_error if each.failures or each.parked_since is not None else None)
         if error and error != each.parked_reason:
             yield "  error", error
+        if each.checkin_failing_since is not None:
+            yield "  check-in", f"failing since {clock(each.checkin_failing_since, facts.at)}: {each.checkin_error}"
         yield "  backlog", _backlog(each, facts)
     if not facts.destinations:
         yield "shipper", "none is configured"

@@ -119,7 +119,8 @@ def test_nothing_that_is_kept_or_logged_holds_the_token(pipeline: Pipeline) -> N
 
 def test_check_is_content_with_what_run_would_start_with(pipeline: Pipeline) -> None:
     pipeline.command("shipper.receiver.cli", "init")
-    assert "ok    destination main" in pipeline.command("shipper.cli", "check").stdout
+    said = pipeline.command("shipper.cli", "check").stdout
+    assert "ok    destination main" in said and "check-ins of main  https://" in said
     (pipeline.home / "receiver/ca.pem").unlink()
     done = pipeline.command("shipper.cli", "check", check=False)
     assert done.returncode == 78 and "ca.pem" in done.stderr

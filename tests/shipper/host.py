@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+from shipper.attempting import Sender
 from shipper.budget import Phase, Timings
 from shipper.config import DestinationConfig, ShipperConfig
-from shipper.drain import Drain, Sender, Surroundings
+from shipper.drain import Drain, Surroundings
 from shipper.exchange import Attempt, Request, Response
 from shipper.receiver.intake import documents
 from shipper.receiver.store import Store

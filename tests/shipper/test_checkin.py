@@ -11,6 +11,7 @@ from shipper.config import DestinationConfig, ShipperConfig
 from shipper.exchange import Attempt, Request, Response
 from spool.batch import Window
 from spool.config import SpoolConfig
+from spool.survey import survey
 from spool.writer import SpoolWriter
 
 
@@ -69,6 +70,30 @@ def test_a_check_in_that_was_not_taken_is_repeated_soon(tmp_path: Path) -> None:
     assert told_within(checkin, server, clock, 10 * RETRY_S) == 10
     server.status = 200
     assert told_within(checkin, server, clock, 600) == 10
+
+
+def test_a_server_that_takes_none_is_told_of_on_this_host_until_it_takes_one(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    SpoolWriter.open(tmp_path, "web-1").close()
+
+    def failing() -> tuple[float | None, str | None]:
+        (main,) = survey(tmp_path, ["main"], SpoolConfig(), 10, 1_795_000_000.0 + clock[0]).destinations
+        return main.checkin_failing_since, main.checkin_error
+
+    checkin = made(tmp_path, server, clock)
+    told_within(checkin, server, clock, 30)
+    assert failing() == (None, None)
+    server.status = None
+    told_within(checkin, server, clock, 70)
+    since, error = failing()
+    assert since and 1_795_000_030 < since < 1_795_000_100 and error == "connection refused"
+    checkin = made(tmp_path, server, clock)  # a restart
+    server.status, server.said = 401, b'{"error":"the token is wrong"}'
+    told_within(checkin, server, clock, 30)
+    assert failing() == (since, "401 the token is wrong")
+    server.status = 200
+    told_within(checkin, server, clock, 30)
+    assert failing() == (None, None)
 
 
 def test_a_web_page_is_no_server_that_was_told(tmp_path: Path) -> None:

@@ -250,15 +250,31 @@ def test_a_deployment_that_answers_400_for_a_while_kills_none_of_the_few_that_it
     assert set(host.states().values()) == {State.ACKNOWLEDGED} and len(host.states()) == 30
 
 
-def test_a_token_that_is_being_changed_is_waited_for(tmp_path: Path) -> None:
-    host = Host(tmp_path / "spool", token_file=tmp_path / "token")
-    host.commit()
-    assert host.drain.turn() == POLL_S
-    assert host.server.requests == []
-    (tmp_path / "token").write_text("secret")
-    (tmp_path / "token").chmod(0o600)
-    host.run()
-    assert list(host.states().values()) == [State.ACKNOWLEDGED]
+@pytest.mark.parametrize("refused_before", [False, True])
+def test_a_token_file_that_is_gone_is_what_every_account_names(tmp_path: Path, refused_before: bool) -> None:
+    token = tmp_path / "token"
+    host = Host(tmp_path / "spool", token_file=token)
+    if refused_before:
+        token.touch(mode=0o600)
+        token.write_text("secret")
+        host.server.answer = reply(401)
+        host.commit()
+        host.run()
+        token.unlink()
+    asked = len(host.server.requests)
+    host.commit(windows=2)
+    host.run(seconds=41)
+    with DeliveryReader(host.directory, "main") as delivery:
+        condition, newest = delivery.condition(), delivery.attempts(limit=1)[0]
+    gone = f"token_file {token}: No such file or directory. Check its path, owner and mode."
+    assert condition.parked_since is not None and condition.failures
+    assert condition.parked_reason == condition.last_error == newest["error"] == gone
+    assert newest["outcome"] == "park" and newest["body_bytes"] == 0 and len(host.server.requests) == asked
+    token.touch(mode=0o600)
+    token.write_text("secret")
+    host.server.answer = host.server.accept
+    host.run(seconds=41)
+    assert set(host.states().values()) == {State.ACKNOWLEDGED}
     host.drain.close()
     host.writer.close()
 

@@ -81,6 +81,13 @@ CASES = [
     ),
     ("losses of last week", lost(week_rows=1, week_batches=3, week_points=600), State.OK, ""),
     ("parked", main(parked_since=NOW - 90, parked_reason="401"), State.DEGRADED, "main: parked for 1m30s: 401"),
+    ("check-ins fail", main(checkin_failing_since=NOW - 299, checkin_error="refused"), State.OK, ""),
+    (
+        "check-ins fail for long",
+        main(checkin_failing_since=NOW - 301, checkin_error="connection refused"),
+        State.DEGRADED,
+        "main: check-ins have failed for 5m01s, the server is not told: connection refused",
+    ),
     ("dead", main(dead=5, recent_dead=1), State.DEGRADED, "main: 1 batch became dead"),
     ("dead since long", main(dead=5), State.OK, ""),
     ("held", main(held=5), State.OK, ""),
@@ -241,7 +248,7 @@ def test_the_json_form_keeps_its_keys() -> None:
         "first_unsent_window", "last_unsent_window",
         "waiting_since", "drained_per_s", "acknowledged", "dead", "expired", "held", "recent_dead", "failures",
         "next_try_at", "parked_since", "parked_reason", "last_attempt_at", "last_ack_at", "last_error",
-        "clock_offset_s", "backlog_minutes",
+        "clock_offset_s", "backlog_minutes", "checkin_failing_since", "checkin_error",
     }  # fmt: skip
     assert set(document["losses"]) == {
         "recent_batches", "recent_points", "recent_rows", "week_batches", "week_points", "week_rows", "last_at",

@@ -264,7 +264,7 @@ def test_a_taken_port_is_named_with_the_key_to_change(store) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"{port}.*\[receiver\] listen"):
+        with pytest.raises(PortTaken, match=rf"{port}.*\[receiver\] listen .*checkin_url"):
             WebServer.start(
                 lambda environ, start_response: [],
                 Listen("http", "127.0.0.1", port),

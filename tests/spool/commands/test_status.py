@@ -56,6 +56,19 @@ def test_a_failing_destination_shows_its_error_backlog_and_exit_code(made) -> No
     )
 
 
+def test_check_ins_that_fail_have_a_line_that_says_since_when_and_why(made) -> None:
+    made.commit(1)
+    made.acknowledge([1])
+    assert "check-in" not in made.run("status").stdout
+    beat(made.directory, "checkin", time.time(), "waiting", failing={"main": [time.time() - 200, "connection refused"]})
+    assert re.search(r"\n  check-in +failing since \d\d:\d\d:\d\d: connection refused\n", made.run("status").stdout)
+    assert made.run("status", "--exit-code").stdout.count("OK") == 1
+    beat(made.directory, "checkin", time.time(), "waiting", failing={"main": [time.time() - 400, "connection refused"]})
+    told = "main: check-ins have failed for 6m40s, the server is not told: connection refused"
+    assert f"state      DEGRADED: {told}" in made.run("status", "--exit-code", exit_code=1).stdout
+    assert made.json("status")["destinations"][0]["checkin_error"] == "connection refused"
+
+
 def test_of_a_batch_on_its_way_no_rate_is_said_and_of_a_stuck_backlog_that_it_stays(made) -> None:
     made.commit(5)
     made.acknowledge(range(1, 5))

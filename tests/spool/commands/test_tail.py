@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -66,6 +67,26 @@ def test_parking_and_resuming_are_told(made, look) -> None:
     assert look() == []
     delivery.set_condition(Condition(last_ack_at=1_764_000_100.0))
     assert look() == [("resumed", "")]
+
+
+def test_a_parking_that_is_over_is_told_by_who_looks_first_afterwards(made, attempt) -> None:
+    made.commit(2)
+    delivery, now = made.delivery(), time.time()
+    delivery.record(attempt([1], now - 100, "park", "401 no"), {}, Condition(failures=1, parked_since=now - 80))
+    delivery.record(attempt([1], now - 70, "park", "401 no"), {}, Condition(failures=2, parked_since=now - 80))
+    seen = [json.loads(line) for line in made.run("tail", "--json").stdout.splitlines()]
+    assert [each["what"] for each in seen if each["destination"]] == ["failed", "parked", "failed"]
+    delivery.record(attempt([1], now - 19), {1: Settled(State.ACKNOWLEDGED)}, Condition(last_ack_at=now - 19))
+    seen = [json.loads(line) for line in made.run("tail", "--json").stdout.splitlines()]
+    told = [(each["what"], each["text"]) for each in seen if each["what"] in ("parked", "resumed")]
+    assert told == [("parked", "401 no"), ("resumed", "after 1m01s")]
+
+
+def test_of_a_parking_that_began_before_what_is_looked_at_only_the_present_is_told(attempt) -> None:
+    rows = [asdict(attempt([1], 1_000.0 + 30 * number, "park", "401")) for number in range(module.MANY)]
+    assert module.parked_and_resumed("main", rows, Condition(), None) == ([], None)
+    (parked,), since = module.parked_and_resumed("main", rows, Condition(parked_since=7.0), None)
+    assert (parked.what, parked.at, since) == ("parked", 7.0, 7.0)
 
 
 def test_losses_and_what_operators_did_to_the_spool_are_told(made, look) -> None:
