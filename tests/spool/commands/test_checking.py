@@ -3,6 +3,10 @@
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
 
 from spool.connection import FILE
 from spool.reader import SpoolReader
@@ -26,6 +30,25 @@ def test_the_command_shows_a_plan_and_applies_it_without_a_collector(made):
     with SpoolReader(made.directory) as reader:
         assert [each.id for each in reader.headers_after(0)] == [1, 2, 3, 4, 5]
     assert made.run("salvage", str(made.folder / "nothing"), exit_code=2)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", b"another program"], ids=["text", "empty", "database"])
+def test_a_file_that_is_no_spool_is_refused_and_nothing_is_booked(made, content):
+    made.commit(3)
+    other = made.folder / "f"
+    other.write_bytes(content)
+    if content == b"another program":
+        other.unlink()
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("CREATE TABLE notes (words)")
+    for words in ([], ["--apply"]):
+        told = made.run("salvage", str(other), *words, exit_code=2).stderr
+        assert told.startswith(f"Error: {other}: is no spool file: ") and len(told.splitlines()) == 1
+    with SpoolReader(made.directory) as reader:
+        assert reader.losses() == []
+    aside = made.directory / f"{FILE}.corrupt-20261123T153012Z"
+    aside.write_bytes(content)
+    assert made.json("salvage", str(aside))["readable"] == 0, "what was set aside may be as broken as that"
 
 
 def test_check_says_that_what_damage_took_of_sent_batches_cannot_be_replayed(made):
