@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
 
+from spool.aside import set_aside
 from spool.connection import FILE
 from spool.reader import SpoolReader
+from spool.salvage import open_spool, pieces
 from spool.writer import SpoolWriter
 
 
@@ -124,3 +127,17 @@ def test_audit_says_what_adds_up_and_names_what_does_not(made):
     writer.close()
     wrong = made.run("audit", exit_code=2).output
     assert "PROBLEM      batches 4 of window 4: gone" in wrong
+
+
+def test_a_row_of_damage_that_lost_nothing_says_so(made):
+    made.commit(3, rejected={"no_value": 2})
+    made.acknowledge([1, 2, 3])
+    made.close()
+    aside = set_aside(made.directory / FILE, 1_764_000_000.0)
+    writer = open_spool(made.directory, "web-1", time.time(), lambda _: None)
+    list(pieces(writer, aside, ["main"], time.time()))
+    writer.close()
+    (row,) = made.json("losses")
+    assert (row["reason"], row["batches"], row["points"]) == ("damage", 0, 0)
+    assert "damage (nothing lost)" in made.run("losses").stdout
+    assert made.json("audit")["problems"] == []
