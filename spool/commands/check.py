@@ -21,6 +21,7 @@ from spool.health import LATE_S, VERY_LATE_S, State, judge
 from spool.human import count, counted, size
 from spool.output import as_json, printable
 from spool.reader import SpoolReader
+from spool.shell import sentences
 from spool.survey import survey
 
 CHECK_S = 10.0
@@ -58,7 +59,7 @@ def check(context: click.Context, full: bool, nagios: bool, as_object: bool) -> 
         found = _found(place, full)
     except HoldfastError as error:
         if nagios:
-            _tell_nagios(context, 2 if isinstance(error, SpoolMissing) else 3, str(error))
+            _tell_nagios(context, 2 if isinstance(error, SpoolMissing) else 3, sentences(error))
         raise
     worst = max(each.grade for each in found)
     if nagios:
