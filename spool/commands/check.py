@@ -52,14 +52,18 @@ def check(context: click.Context, full: bool, nagios: bool, as_object: bool) -> 
     """Check the spool: its files, payloads, rights, accounts, disk, and health.
 
     Changes nothing, and does not disturb a running collector. Exit code 0 if all is well, 1 if something needs
-    attention, 2 if something is damaged or does not add up; with --nagios also 3: nothing is known, or nothing can be.
+    attention, 2 if something is damaged, does not add up or is not there; with --nagios also 3: nothing is known yet,
+    or it cannot look, as without a configuration or the right to read.
     """
     place = context.ensure_object(Place)
     try:
         found = _found(place, full)
     except HoldfastError as error:
         if nagios:
-            _tell_nagios(context, 2 if isinstance(error, SpoolMissing) else 3, sentences(error))
+            # A spool that a configuration names and that is not there is what a collector that never ran looks like,
+            # or one whose disk is gone: somebody must come. Where nothing names one, this looked in the wrong place.
+            gone = isinstance(error, SpoolMissing) and (place.config.file or place.limits.dir)
+            _tell_nagios(context, 2 if gone else 3, sentences(error))
         raise
     worst = max(each.grade for each in found)
     if nagios:

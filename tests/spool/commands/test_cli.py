@@ -51,7 +51,9 @@ def test_without_a_configuration_a_missing_spool_is_told_of_with_where_one_was_l
             f"Error: No configuration file was found: looked for {tmp_path}/holdfast.toml,"
             f" {tmp_path}/xdg/holdfast/holdfast.toml, {tmp_path}/etc.toml. Name one with --config."
         )
-    assert "; No configuration file was found" in CliRunner().invoke(cli, ["check", "--nagios"]).stdout
+    monitored = CliRunner().invoke(cli, ["check", "--nagios"])
+    assert monitored.stdout.startswith("HOLDFAST UNKNOWN - ") and monitored.exit_code == 3, "it looked nowhere"
+    assert "; No configuration file was found" in monitored.stdout
     (tmp_path / "holdfast.toml").touch()
     assert "No configuration" not in CliRunner().invoke(cli, ["status"]).stderr
 
