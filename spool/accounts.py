@@ -67,13 +67,20 @@ class LossRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A destination's states: `before` and `after` the spool itself was read, since the files live on meanwhile."""
+    """A destination's states: `before` and `after` the spool itself was read, since the files live on meanwhile.
+
+    `began`: the lowest batch that the file tells of, None while it tells of none.
+    """
 
     name: str
     before: Mapping[int, State] = field(default_factory=dict)
     after: Mapping[int, State] = field(default_factory=dict)
     settled_through: int = 0
     problem: str | None = None
+    began: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "began", min(self.after, default=None))
 
     def state(self, batch_id: int) -> State:
         """The batch's state; UNSENT if there is none."""
@@ -152,13 +159,14 @@ def fates(batch_id: int, ledgers: Sequence[Ledger], losses: Losses) -> dict[str,
     """What became of a batch that is not held, by destination; MISSING where nothing tells."""
     if losses.has_batch(batch_id):
         return {each.name: Fate.LOST for each in ledgers} or {"": Fate.LOST}
+    states = {each.name: each.state(batch_id) for each in ledgers}
+    elsewhere = any(state in SETTLED for state in states.values())
     found = {}
     for each in ledgers:
-        state = each.state(batch_id)
-        began = min(each.after, default=None)
-        if state in SETTLED:
-            found[each.name] = Fate(str(state))
-        elif each.problem is not None or (began is not None and batch_id < began):
+        if states[each.name] in SETTLED:
+            found[each.name] = Fate(str(states[each.name]))
+        # A destination that has no state at all is new: what others settled may have gone before it was added.
+        elif each.problem is not None or (elsewhere if each.began is None else batch_id < each.began):
             found[each.name] = Fate.UNTOLD
         else:
             found[each.name] = Fate.MISSING

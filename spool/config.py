@@ -220,9 +220,9 @@ def _prefix(table: str) -> str:
     return "HOLDFAST_" + re.sub(r"[^A-Z0-9]", "_", table.upper()) + "_"
 
 
-def _is_file(path: Path) -> bool:
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
     try:
-        return path.is_file()
+        return kind(path)
     except PermissionError:  # $HOME may still be root's in a process that gave root up
         return False
 
@@ -238,12 +238,18 @@ def find(named: Path | None, environment: Mapping[str, str]) -> Path | None:
     """The configuration file in force, or None. Raises ConfigError if one was named and is not there."""
     for origin, wanted in (("--config", named), ("$HOLDFAST_CONFIG", environment.get("HOLDFAST_CONFIG"))):
         if wanted:
-            if not _is_file(Path(wanted)):
+            if _is(Path.is_dir, Path(wanted)):
+                raise ConfigError(f"{origin} names {wanted}: is a folder. Name the file itself.")
+            if not _is(Path.is_file, Path(wanted)):
                 raise ConfigError(f"{origin} names {wanted}: no such file. Name another, or write one there.")
             return Path(wanted)
+    return next((each for each in usual_places(environment) if _is(Path.is_file, each)), None)
+
+
+def usual_places(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where a configuration that nothing names is looked for, in this order."""
     home = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/")) / ".config")
-    candidates = (Path("holdfast.toml"), home / "holdfast/holdfast.toml", HOSTS_OWN)
-    return next((each for each in candidates if _is_file(each)), None)
+    return Path("holdfast.toml"), home / "holdfast/holdfast.toml", HOSTS_OWN
 
 
 def load(named: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:

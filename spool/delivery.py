@@ -144,6 +144,12 @@ class DeliveryReader:
         rows = self._dicts("SELECT state, count(*) AS n FROM states WHERE at >= ? GROUP BY 1", (since,))
         return {row["state"]: row["n"] for row in rows}
 
+    def came_to_an_end(self, since: float) -> dict[str, int]:
+        """How many batches became dead and expired since `since`, without what an operator dropped (give_up)."""
+        ended = "at >= ? AND state IN ('dead', 'expired') AND ifnull(reason, '') NOT LIKE 'dropped by %'"
+        rows = self._dicts(f"SELECT state, count(*) AS n FROM states WHERE {ended} GROUP BY 1", (since,))
+        return {row["state"]: row["n"] for row in rows}
+
     def condition(self) -> Condition:
         """The destination's condition."""
         row = self._one(f"SELECT {_CONDITION} FROM condition")

@@ -87,9 +87,18 @@ def why(at: Standing, now: float) -> str:
     return {
         State.ACKNOWLEDGED: f"Acknowledged {since}: the server said that it has this key.",
         State.DEAD: f"Dead since {since}: the server will never take these bytes: {reason}.",
-        State.EXPIRED: f"Expired {since}: {reason}.",
+        State.EXPIRED: _given_up(at, now) or f"Expired {since}: {reason}.",
         State.HELD: f"Held since {since}: {reason}.",
     }.get(at.word, f"{at.word} since {since}.")
+
+
+def _given_up(at: Standing, now: float) -> str | None:
+    """Of a dead batch that a person dropped: when that was. Its row keeps the instant at which it became dead."""
+    if at.state is None or not str(at.state["reason"]).startswith("dropped by "):
+        return None
+    dropped = max((row["at"] for row in at.changes if row["command"] == "dead drop"), default=None)
+    when = "" if dropped is None else f" {clock(dropped, now)}"
+    return f"Expired{when}: {at.state['reason']}, since {clock(at.state['at'], now)}."
 
 
 def _unsent(at: Standing, now: float) -> str:

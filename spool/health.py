@@ -99,10 +99,11 @@ class Destination:
 
     `waiting_since` is when the oldest unsent batch began to wait: the end of its window, or the instant at which
     an operator made it unsent again. `first_unsent_window` and `last_unsent_window` are numbers of windows; in between
-    some may have been delivered. `problem` says why the delivery file could not be read. `backlog_minutes` are
-    the unsent batches of the last hour, one number per minute, oldest first; `drained_per_s` are batches acknowledged
-    per second over the last DRAIN_S. `checkin_failing_since` and `checkin_error` tell of the check-ins that its server
-    did not take since the last one that it took.
+    some may have been delivered. `recent_dead` became dead or expired within RECENT_S and were not dropped by an
+    operator; `recent_expired` of them expired. `problem` says why the delivery file could not be read.
+    `backlog_minutes` are the unsent batches of the last hour, one number per minute, oldest first; `drained_per_s` are
+    batches acknowledged per second over the last DRAIN_S. `checkin_failing_since` and `checkin_error` tell of the
+    check-ins that its server did not take since the last one that it took.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Destination:
     expired: int = 0
     held: int = 0
     recent_dead: int = 0
+    recent_expired: int = 0
     failures: int = 0
     next_try_at: float | None = None
     parked_since: float | None = None
@@ -284,12 +286,11 @@ def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
     if destination.parked_since is not None:
         parked = span(facts.at - destination.parked_since)
         yield State.DEGRADED, f"parked for {parked}: {destination.parked_reason or 'no reason kept'}"
-    if destination.recent_dead:
-        dead = counted(destination.recent_dead, "batch", "batches")
-        yield (
-            State.DEGRADED,
-            f"{dead} became dead or expired within {span(RECENT_S)}: see `holdfast list --state dead`",
-        )
+    dead = destination.recent_dead - destination.recent_expired
+    for ended, verb, word in ((dead, "became dead", "dead"), (destination.recent_expired, "expired", "expired")):
+        if ended:
+            told = f"{counted(ended, 'batch', 'batches')} {verb} within {span(RECENT_S)}"
+            yield State.DEGRADED, f"{told}: see `holdfast list --state {word}`"
     if destination.checkin_failing_since is not None:
         failing = facts.at - destination.checkin_failing_since
         if failing > LATE_S:

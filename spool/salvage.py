@@ -235,18 +235,27 @@ class Contents:
 
 
 def contents(aside: Path) -> Contents:
-    """Look through the file. Raises OSError if it cannot be opened."""
+    """Look through the file. Raises OSError if it cannot be opened, SpoolUnusable if nothing on it is of a spool.
+
+    What was set aside from a spool may be as broken as that, and is known by its name.
+    """
     batches: dict[str, int] = {}
     rotten: dict[int, int] = {}
     windows: set[int] = set()
+    ours = aside.name.startswith(f"{FILE}.corrupt-")
     with Image(aside) as image:
         for row in filter(None, image.rows()):
+            ours = True
             if row.kind is Kind.BATCH:
                 batches[str(row.values[1])] = row.rowid
             elif row.kind is Kind.ROTTEN:
                 rotten[row.rowid] = integer(row.values[6])
             elif row.kind is Kind.WINDOW:
                 windows.add(row.rowid)
+    if not ours:
+        raise SpoolUnusable(
+            f"{aside}: is no spool file: no page of it has a row of one. Name one set aside: {FILE}.corrupt-*"
+        )
     rotten = {number: points for number, points in rotten.items() if number not in batches.values()}
     return Contents(batches, rotten, len(windows))
 

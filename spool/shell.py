@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from spool.errors import HoldfastError
+from spool.config import find, usual_places
+from spool.errors import HoldfastError, SpoolMissing
 
 _NAMED = "holdfast.config"
 
@@ -38,6 +39,15 @@ def own_version() -> str:
         return "0"
 
 
+def sentences(error: HoldfastError) -> str:
+    """What `error` says, a line for each thing; of a missing spool also that there is no configuration, if so."""
+    if not isinstance(error, SpoolMissing) or find(named_config(), os.environ) is not None:
+        return str(error)
+    here, *others = usual_places(os.environ)
+    places = ", ".join(map(str, (here.absolute(), *others)))
+    return f"{error}\nNo configuration file was found: looked for {places}. Name one with --config."
+
+
 class Program(click.Group):
     """A group whose commands all take `--config`, and whose errors are sentences."""
 
@@ -54,7 +64,7 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except HoldfastError as error:
-            problems, code = str(error), error.exit_code
+            problems, code = sentences(error), error.exit_code
         except PermissionError as error:
             problems, code = f"{error.filename}: permission denied for user {os.geteuid()}. Run this as its owner.", 2
         for problem in problems.splitlines():

@@ -182,7 +182,7 @@ def _all_unsent(spool: SpoolReader, name: str, configured: bool, problem: str | 
 def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: bool, now: float) -> Destination:
     with SpoolReader(directory, name) as beside:
         backlog, waiting_since = beside.backlog(), beside.waiting_since()
-    condition, counts, recent = delivery.condition(), delivery.counts(), delivery.counts(now - RECENT_S)
+    condition, counts, recent = delivery.condition(), delivery.counts(), delivery.came_to_an_end(now - RECENT_S)
     minutes = delivery.minutes(now - HOUR_S)
     return Destination(
         name=name,
@@ -199,7 +199,8 @@ def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: 
         dead=counts.get("dead", 0),
         expired=counts.get("expired", 0),
         held=counts.get("held", 0),
-        recent_dead=recent.get("dead", 0) + recent.get("expired", 0),
+        recent_dead=sum(recent.values()),
+        recent_expired=recent.get("expired", 0),
         failures=condition.failures,
         next_try_at=condition.next_try_at,
         parked_since=condition.parked_since,

@@ -1,14 +1,15 @@
 """What is gone with a damaged file is written off: a row of `losses`, reason 'damage', with what is known of it.
 
 Promises: afterwards every batch that was ever committed is held, settled at every destination, or told of in `losses`.
-Doing it again writes nothing twice. Not promised: the points of batches whose window's row went too.
+Doing it again writes nothing twice. What was settled and evicted before a destination was added is no loss there.
+Not promised: the points of batches whose window's row went too.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from sqlite3 import Connection
 
-from spool.accounts import DAMAGE, Books, Losses, WindowRow
+from spool.accounts import DAMAGE, SETTLED, Books, Fate, Losses, WindowRow, fates
 from spool.audit import read_books
 from spool.carve import Row, Value
 from spool.writer import SpoolWriter
@@ -30,7 +31,7 @@ def write_off(
     books = read_books(writer.directory, destinations)
     with writer.transaction() as db:
         known = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'known_through'").fetchone()
-    began = [min(each.after, default=1) for each in books.ledgers if each.problem is None]
+    began = [each.began or 1 for each in books.ledgers if each.problem is None]
     first, last = seen[0] or min(began, default=1), max(seen[1], known[0] if known else 0)
     held = {each.id: each.points for each in books.batches}
     losses = Losses(books.losses)
@@ -38,9 +39,10 @@ def write_off(
     expected = sorted({*range(first, last + 1), *windows, *rotten} - held.keys() - {0})
     runs: list[tuple[tuple[str, ...], list[int]]] = []
     for number in expected:
-        states = {each.name: each.state(number) for each in books.ledgers}
-        unsent_at = tuple(name for name, state in states.items() if state in ("unsent", "held"))
-        if losses.has_batch(number) or (states and not unsent_at) or _before_all(number, books):
+        told = fates(number, books.ledgers, losses)
+        lost = (Fate.MISSING,) if _before(number, seen[0], books) else (Fate.MISSING, Fate.UNTOLD)
+        unsent_at = tuple(name for name, fate in told.items() if name and fate in lost)
+        if losses.has_batch(number) or (books.ledgers and not unsent_at):
             continue
         if runs and runs[-1][0] == unsent_at and runs[-1][1][-1] == number - 1:
             runs[-1][1].append(number)
@@ -65,9 +67,16 @@ def write_off(
     return len(rotten.keys() - held.keys()), sum(len(numbers) for _, numbers in runs)
 
 
-def _before_all(number: int, books: Books) -> bool:
-    """Whether every delivery file is younger than the batch: that it was sent can no longer be told."""
-    return bool(books.ledgers) and all(each.after and number < min(each.after) for each in books.ledgers)
+def _before(number: int, first_seen: int, books: Books) -> bool:
+    """Whether the batch went before those delivery files began that do not tell of it.
+
+    Others had settled it then, or every file is younger. What is above the oldest that the damaged file had was held
+    still: a new destination is sent the newest first.
+    """
+    if 0 < first_seen <= number:
+        return False
+    settled = any(each.state(number) in SETTLED for each in books.ledgers)
+    return settled or all(each.began is not None and number < each.began for each in books.ledgers)
 
 
 def _points(

@@ -21,6 +21,7 @@ from spool.health import LATE_S, VERY_LATE_S, State, judge
 from spool.human import count, counted, size
 from spool.output import as_json, printable
 from spool.reader import SpoolReader
+from spool.shell import sentences
 from spool.survey import survey
 
 CHECK_S = 10.0
@@ -51,14 +52,18 @@ def check(context: click.Context, full: bool, nagios: bool, as_object: bool) -> 
     """Check the spool: its files, payloads, rights, accounts, disk, and health.
 
     Changes nothing, and does not disturb a running collector. Exit code 0 if all is well, 1 if something needs
-    attention, 2 if something is damaged or does not add up; with --nagios also 3: nothing is known, or nothing can be.
+    attention, 2 if something is damaged, does not add up or is not there; with --nagios also 3: nothing is known yet,
+    or it cannot look, as without a configuration or the right to read.
     """
     place = context.ensure_object(Place)
     try:
         found = _found(place, full)
     except HoldfastError as error:
         if nagios:
-            _tell_nagios(context, 2 if isinstance(error, SpoolMissing) else 3, str(error))
+            # A spool that a configuration names and that is not there is what a collector that never ran looks like,
+            # or one whose disk is gone: somebody must come. Where nothing names one, this looked in the wrong place.
+            gone = isinstance(error, SpoolMissing) and (place.config.file or place.limits.dir)
+            _tell_nagios(context, 2 if gone else 3, sentences(error))
         raise
     worst = max(each.grade for each in found)
     if nagios:

@@ -35,11 +35,11 @@ def salvage(place: Place, *, file: Path, do_it: bool, as_object: bool) -> None:
     becomes a loss of reason 'damage'. From the file of another spool its batches are taken in as by `holdfast import`.
     A running collector does it between its windows; without one it is done here.
     """
-    try:
-        found = contents(file)
-    except OSError as error:
-        raise Unreadable(f"{file}: {error.strerror}. Name a spool file that was set aside.") from None
     with SpoolReader(place.directory) as spool:
+        try:
+            found = contents(file)
+        except OSError as error:
+            raise Unreadable(f"{file}: {error.strerror}. Name a spool file that was set aside.") from None
         held = sum(spool.has_key(key) for key in found.batches)
     result: dict[str, object] = {
         "applied": do_it,

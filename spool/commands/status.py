@@ -48,9 +48,9 @@ def status(context: click.Context, as_object: bool, exit_code: bool) -> None:
     destinations  name, configured, problem, unsent_batches, unsent_points,
                   unsent_bytes, oldest_unsent_end, first_unsent_window,
                   last_unsent_window, waiting_since, drained_per_s, acknowledged,
-                  dead, expired, held, recent_dead, failures, next_try_at,
-                  parked_since, parked_reason, last_attempt_at, last_ack_at,
-                  last_error, clock_offset_s, backlog_minutes,
+                  dead, expired, held, recent_dead, recent_expired, failures,
+                  next_try_at, parked_since, parked_reason, last_attempt_at,
+                  last_ack_at, last_error, clock_offset_s, backlog_minutes,
                   checkin_failing_since, checkin_error
     losses        recent_batches, recent_points, recent_rows (five minutes),
                   week_batches, week_points, week_rows (seven days), last_at

@@ -193,3 +193,11 @@ def test_a_spool_that_is_not_set_up_yet_is_missing(spool):
         db.execute("DELETE FROM meta WHERE name = 'spool_id'")
     with pytest.raises(SpoolMissing, match="not set up yet"):
         audited(writer.directory, ["main"], lambda _: None)
+
+
+def test_what_was_settled_before_a_destination_was_added_that_has_sent_nothing_yet_adds_up(books):
+    result = audit(replace(books, ledgers=[*books.ledgers, Ledger("new")]))
+    assert result.problems == ()
+    assert result.destinations["new"] == {"unsent": 40, "untold": 10, "lost": 10}
+    alone = audit(replace(books, ledgers=[Ledger("new")]))
+    assert [each for each in alone.problems if "not settled at new" in each], "nobody had it"

@@ -225,6 +225,8 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
         load(tmp_path / "nowhere.toml", {})
     with pytest.raises(ConfigError, match=r"\$HOLDFAST_CONFIG names .*nowhere.toml: no such file"):
         load(None, {"HOLDFAST_CONFIG": str(tmp_path / "nowhere.toml")})
+    with pytest.raises(ConfigError, match=r"--config names .*: is a folder. Name the file itself."):
+        load(tmp_path, {})
 
 
 def test_the_file_is_looked_for_in_the_documented_order(tmp_path, monkeypatch):

@@ -88,7 +88,18 @@ CASES = [
         State.DEGRADED,
         "main: check-ins have failed for 5m01s, the server is not told: connection refused",
     ),
-    ("dead", main(dead=5, recent_dead=1), State.DEGRADED, "main: 1 batch became dead"),
+    (
+        "dead",
+        main(dead=5, recent_dead=1),
+        State.DEGRADED,
+        "main: 1 batch became dead within 5m: see `holdfast list --state dead`",
+    ),
+    (
+        "expired",
+        main(dead=5, recent_dead=2, recent_expired=2),
+        State.DEGRADED,
+        "main: 2 batches expired within 5m: see `holdfast list --state expired`",
+    ),
     ("dead since long", main(dead=5), State.OK, ""),
     ("held", main(held=5), State.OK, ""),
     ("damaged", main(problem="delivery-main.db: malformed"), State.FAIL, "main: delivery-main.db: malformed"),
@@ -246,7 +257,8 @@ def test_the_json_form_keeps_its_keys() -> None:
     assert set(document["destinations"][0]) == {
         "name", "configured", "problem", "unsent_batches", "unsent_points", "unsent_bytes", "oldest_unsent_end",
         "first_unsent_window", "last_unsent_window",
-        "waiting_since", "drained_per_s", "acknowledged", "dead", "expired", "held", "recent_dead", "failures",
+        "waiting_since", "drained_per_s", "acknowledged", "dead", "expired", "held", "recent_dead",
+        "recent_expired", "failures",
         "next_try_at", "parked_since", "parked_reason", "last_attempt_at", "last_ack_at", "last_error",
         "clock_offset_s", "backlog_minutes", "checkin_failing_since", "checkin_error",
     }  # fmt: skip

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from spool.aside import mark_salvaged, remove_salvaged, set_aside, set_aside_spools, unsalvaged
 from spool.audit import audited
+from spool.batch import State
 from spool.carve import Kind, free_pages, rows
 from spool.config import SpoolConfig
 from spool.connection import FILE
+from spool.delivery import Delivery, Settled
 from spool.errors import SpoolUnusable
 from spool.evict import Evictor
 from spool.image import Image
@@ -189,6 +191,46 @@ def test_batches_of_another_spool_are_taken_in_under_ids_that_have_no_state_here
     assert audited(directory, ["main"], time.sleep).problems == ()
     *_, again = pieces(writer, tmp_path / "other" / FILE, ["main"], 901.0, "ann")
     assert (again["saved"], again["known"]) == (0, 30)
+    writer.close()
+
+
+@pytest.mark.parametrize("states", [{30: "acknowledged"}, {}], ids=["it sent the newest", "it sent nothing yet"])
+def test_what_was_settled_and_evicted_before_a_destination_was_added_is_no_loss_there(spool, states):
+    directory, keys = spool
+    writer = SpoolWriter.open(directory, "web-1")
+    writer.evict([], list(range(1, 11)), 500.0)
+    writer.checkpoint()
+    with Delivery.open(directory, "later", writer.spool_id) as later:
+        later.settle({each: Settled(State(word)) for each, word in states.items()}, 600.0)
+    writer.close()
+    content = bytearray((directory / FILE).read_bytes())
+    content[:100] = bytes(100)
+    (directory / FILE).write_bytes(content)
+    writer = open_spool(directory, "web-1", 700.0, lambda _: None)
+    (aside,) = set_aside_spools(directory)
+    *_, totals = pieces(writer, aside, ["main", "later"], 700.0)
+    assert (totals["saved"], totals["lost"]) == (len(keys) - 10, 0)
+    assert audited(directory, ["main", "later"], time.sleep).problems == ()
+    writer.close()
+
+
+def test_what_damage_took_that_a_new_destination_was_still_owed_is_a_loss_there(spool):
+    directory, keys = spool
+    writer = SpoolWriter.open(directory, "web-1")
+    writer.evict([], list(range(1, 6)), 500.0)
+    writer.checkpoint()
+    with Delivery.open(directory, "later", writer.spool_id) as later:
+        later.settle({30: Settled(State.ACKNOWLEDGED)}, 600.0)  # the newest go first
+    with writer.transaction() as db:
+        db.execute("UPDATE batches SET payload = zeroblob(length(payload)) WHERE id IN (12, 13)")
+    writer.close()
+    aside = set_aside(directory / FILE, 700.0)
+    writer = open_spool(directory, "web-1", 700.0, lambda _: None)
+    *_, totals = pieces(writer, aside, ["main", "later"], 700.0)
+    assert (totals["saved"], totals["lost"]) == (len(keys) - 7, 2)
+    with SpoolReader(directory) as reader:
+        (loss,) = [each for each in reader.losses() if each["batches"]]
+    assert (loss["first_batch"], loss["last_batch"], loss["unsent_at"]) == (12, 13, '["later"]')
     writer.close()
 
 

@@ -59,7 +59,7 @@ def test_a_delivery_file_tells_backlog_condition_and_states(tmp_path: Path) -> N
     delivery.close()
     writer.close()
     assert (main.unsent_batches, main.oldest_unsent_end, main.waiting_since) == (3, NOW - 20, NOW - 20)
-    assert (main.acknowledged, main.dead, main.expired, main.recent_dead) == (1, 1, 1, 1)
+    assert (main.acknowledged, main.dead, main.expired, main.recent_dead, main.recent_expired) == (1, 1, 1, 1, 1)
     assert (main.failures, main.last_error, main.next_try_at) == (2, "refused", NOW + 4)
     assert list(main.backlog_minutes) == list(range(10))
 

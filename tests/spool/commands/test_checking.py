@@ -3,9 +3,16 @@
 import json
 import re
 import shutil
+import sqlite3
+import time
+from contextlib import closing
 
+import pytest
+
+from spool.aside import set_aside
 from spool.connection import FILE
 from spool.reader import SpoolReader
+from spool.salvage import open_spool, pieces
 from spool.writer import SpoolWriter
 
 
@@ -26,6 +33,25 @@ def test_the_command_shows_a_plan_and_applies_it_without_a_collector(made):
     with SpoolReader(made.directory) as reader:
         assert [each.id for each in reader.headers_after(0)] == [1, 2, 3, 4, 5]
     assert made.run("salvage", str(made.folder / "nothing"), exit_code=2)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", b"another program"], ids=["text", "empty", "database"])
+def test_a_file_that_is_no_spool_is_refused_and_nothing_is_booked(made, content):
+    made.commit(3)
+    other = made.folder / "f"
+    other.write_bytes(content)
+    if content == b"another program":
+        other.unlink()
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("CREATE TABLE notes (words)")
+    for words in ([], ["--apply"]):
+        told = made.run("salvage", str(other), *words, exit_code=2).stderr
+        assert told.startswith(f"Error: {other}: is no spool file: ") and len(told.splitlines()) == 1
+    with SpoolReader(made.directory) as reader:
+        assert reader.losses() == []
+    aside = made.directory / f"{FILE}.corrupt-20261123T153012Z"
+    aside.write_bytes(content)
+    assert made.json("salvage", str(aside))["readable"] == 0, "what was set aside may be as broken as that"
 
 
 def test_check_says_that_what_damage_took_of_sent_batches_cannot_be_replayed(made):
@@ -101,3 +127,17 @@ def test_audit_says_what_adds_up_and_names_what_does_not(made):
     writer.close()
     wrong = made.run("audit", exit_code=2).output
     assert "PROBLEM      batches 4 of window 4: gone" in wrong
+
+
+def test_a_row_of_damage_that_lost_nothing_says_so(made):
+    made.commit(3, rejected={"no_value": 2})
+    made.acknowledge([1, 2, 3])
+    made.close()
+    aside = set_aside(made.directory / FILE, 1_764_000_000.0)
+    writer = open_spool(made.directory, "web-1", time.time(), lambda _: None)
+    list(pieces(writer, aside, ["main"], time.time()))
+    writer.close()
+    (row,) = made.json("losses")
+    assert (row["reason"], row["batches"], row["points"]) == ("damage", 0, 0)
+    assert "damage (nothing lost)" in made.run("losses").stdout
+    assert made.json("audit")["problems"] == []

@@ -35,6 +35,29 @@ def test_every_command_and_option_has_help() -> None:
                 assert parameter.help, f"{name} {parameter.opts}"
 
 
+def test_without_a_configuration_a_missing_spool_is_told_of_with_where_one_was_looked_for(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("spool.config.HOSTS_OWN", tmp_path / "etc.toml")
+    monkeypatch.delenv("HOLDFAST_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "nowhere"))
+    for words in (["status"], ["dead", "list"], ["check"]):
+        result = CliRunner().invoke(cli, words)
+        missing, found = result.stderr.splitlines()
+        assert result.exit_code == 2 and "no such file" in missing
+        assert found == (
+            f"Error: No configuration file was found: looked for {tmp_path}/holdfast.toml,"
+            f" {tmp_path}/xdg/holdfast/holdfast.toml, {tmp_path}/etc.toml. Name one with --config."
+        )
+    monitored = CliRunner().invoke(cli, ["check", "--nagios"])
+    assert monitored.stdout.startswith("HOLDFAST UNKNOWN - ") and monitored.exit_code == 3, "it looked nowhere"
+    assert "; No configuration file was found" in monitored.stdout
+    (tmp_path / "holdfast.toml").touch()
+    assert "No configuration" not in CliRunner().invoke(cli, ["status"]).stderr
+
+
 def test_every_command_understands_h_and_is_listed() -> None:
     listing = CliRunner().invoke(cli, ["-h"]).output
     for name, command in commands():

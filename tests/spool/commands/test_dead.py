@@ -4,6 +4,7 @@ import time
 
 from spool.batch import State
 from spool.delivery import DeliveryReader, Settled
+from spool.human import clock
 from spool.writer import SpoolWriter
 
 
@@ -82,6 +83,19 @@ def test_dropped_they_are_expired_with_who_did_it_and_why_they_were_dead(made) -
     assert (change["command"], change["ids"]) == ("dead drop", "3") and change["who"]
     # It is a decision, not a new loss: health stays as it was.
     assert made.json("status")["destinations"][0]["recent_dead"] == 0
+
+
+def test_what_was_dropped_is_expired_since_then_and_no_matter_of_health(made) -> None:
+    made.commit(2)
+    made.delivery().settle({1: Settled(State.DEAD, "400 bad"), 2: Settled(State.EXPIRED, "old")}, time.time() - 200)
+    died = clock(made.json("dead", "list")[0]["at"], time.time())
+    made.run("dead", "drop", "1", "--apply")
+    dropped = made.json("query", "select at from changes")[0]["at"]
+    screen = made.run("explain", "1").stdout
+    assert f"Expired {clock(dropped, time.time())}: dropped by " in screen
+    assert f"; was dead: 400 bad, since {died}." in screen
+    told = made.json("status")["destinations"][0]
+    assert (told["dead"], told["expired"], told["recent_dead"], told["recent_expired"]) == (0, 2, 1, 1)
 
 
 def test_a_dropped_batch_can_still_be_replayed(made) -> None:
