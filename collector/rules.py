@@ -101,7 +101,7 @@ class Rejection:
         """`bad value 'x'`: for people."""
         words = self.reason.replace("_", " ")
         shown = self.seen if len(self.seen) <= 60 else self.seen[:57] + "..."
-        return f"{words} {shown!r}" if self.seen else words
+        return f"{words} '{printable(shown)}'" if self.seen else words
 
 
 class BrokenError(Exception):
