@@ -23,6 +23,7 @@ from collector.culprits import Culprits
 from collector.distinct import Distinct
 from collector.known import Adds, Cell, Known, Sums
 from collector.notices import Notices
+from collector.rules import example
 from collector.sketch import Distribution
 from collector.statsd import Dialect, Kind
 from spool.batch import Point
@@ -57,7 +58,8 @@ class Closed:
     """A window's content, no longer written to by anybody.
 
     `places` is how many series it may have at most, and `name_bytes` what their names take: to ask for how many there
-    are adds up what was counted.
+    are adds up what was counted. `examples`: the first line that was rejected for a reason (rules.example), where
+    there is one to show.
     """
 
     cells: Mapping[str, Cell]
@@ -73,6 +75,7 @@ class Closed:
     places: int = 0
     name_bytes: int = 0
     overflowed_by: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -141,15 +144,25 @@ class Aggregate:
         self._held_as: dict[Kind, dict[str, Any]] = {kind: {} for kind in _NEW}
         self._blank: Cell = [0]
         self._rejected: dict[str, Cell] = {}
+        self._examples: dict[str, str] = {}
         self._overflowed = 0
         self._culprits = Culprits()
         self._others = self._others_bytes = 0  # series that came and are neither counters nor held
         self._parts: list[tuple[Mapping[bytes, int], Adds]] = []
         self._unseen_forgotten = False
 
-    def not_taken(self, reason: str | None) -> Cell:
-        """The cell that counts lines rejected for a reason, or blank ones (None)."""
-        return self._blank if reason is None else self._rejected.setdefault(reason, [0])
+    def not_taken(self, reason: str | None, line: bytes = b"") -> Cell:
+        """The cell that counts lines rejected for a reason, or blank ones (None). The first `line` of a reason is kept
+        as its example; later ones are not looked at.
+        """
+        if reason is None:
+            return self._blank
+        cell = self._rejected.get(reason)
+        if cell is None:
+            cell = self._rejected[reason] = [0]
+            if line:
+                self._examples.setdefault(reason, example(line))
+        return cell
 
     def reject(self, reason: str, lines: int = 1) -> None:
         """Count lines that are not taken."""
@@ -202,6 +215,7 @@ class Aggregate:
         self._culprits.absorb(closed.overflowed_by)
         for reason, lines in closed.rejected.items():
             self.not_taken(reason)[0] += lines
+        self._examples = {**closed.examples, **self._examples}
 
     def admit(self, kind: Kind, series: str) -> bool:
         """Whether there is a place for a series that has had no sample in this window; it is taken then."""
@@ -288,6 +302,7 @@ class Aggregate:
             places=len(self._counted) + self._others + len(gauges),
             name_bytes=self._counted_bytes + self._others_bytes,
             overflowed_by=self._culprits.top(),
+            examples={str(reason): line for reason, line in self._examples.items()},
         )
         self._begin()
         return closed

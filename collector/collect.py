@@ -18,7 +18,7 @@ from typing import Protocol
 from collector import window
 from collector.aggregate import Closed
 from collector.carried import Carried, Held, Stream
-from collector.committer import Committer, ErrandDone, Kept, Lost, NoRoom, Outcome
+from collector.committer import Committer, ErrandDone, Kept, Lost, NoRoom, Outcome, Rejected
 from collector.finished import Finished
 from collector.listeners import Listeners
 from collector.selfmetrics import Circumstances, culprits
@@ -208,7 +208,11 @@ def log_worker(log: logging.Logger, sparingly: Sparingly, told: Told) -> None:
 
 
 def log_outcome(log: logging.Logger, sparingly: Sparingly, outcome: Outcome) -> None:
-    """One line per window, and what went wrong with those that have none."""
+    """One line per window, one per reason for which lines of it were rejected, and what went wrong otherwise."""
+    if isinstance(outcome, Rejected):
+        for reason, lines in sorted(outcome.lines.items(), key=lambda each: -each[1]):
+            sparingly.warning("rejected", reason, reason=reason, lines=lines, example=outcome.examples.get(reason))
+        return
     if isinstance(outcome, NoRoom):
         sparingly.warning("no_room", error=str(outcome.error))
         return

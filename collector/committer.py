@@ -47,6 +47,14 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """A window that is to be committed has rejected lines: how many for each reason, and examples (rules.example)."""
+
+    lines: Mapping[str, int]
+    examples: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The spool did not take a window; it will be tried again in `again_s`."""
 
@@ -79,7 +87,7 @@ class ErrandDone:
     done: Done
 
 
-Outcome = Committed | Kept | Lost | Evicted | NoRoom | ErrandDone
+Outcome = Committed | Rejected | Kept | Lost | Evicted | NoRoom | ErrandDone
 
 
 class Committer:
@@ -236,6 +244,9 @@ class Committer:
                 self._current = self._waiting.popleft()
                 self._kept_bytes -= self._current.size_bytes
         if isinstance(self._current, Finished):
+            closed = self._current.closed
+            if closed.rejected:
+                self._tell(Rejected(closed.rejected, closed.examples))
             self._current = self._current.window(Points(self._current, self._quantiles))
         begun_mono = self._mono()
         window = replace(self._current, seq=self._writer.next_window_seq())

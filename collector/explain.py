@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from collector.notices import Notice
-from collector.rules import Rejection
+from collector.rules import Rejection, printable
 from collector.statsd import Dialect, Parsed, Sample, parse
 
 
@@ -81,6 +81,5 @@ def _columns(kind: str, name: str, value: str, tags: dict[str, str]) -> str:
 
 def _printable(line: bytes) -> str:
     """Text that cannot do anything to a terminal."""
-    text = line.decode("utf-8", "backslashreplace").strip()
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    shown = printable(line.strip().decode("utf-8", "backslashreplace"))
     return shown if len(shown) <= 200 else shown[:197] + "..."

@@ -1,8 +1,10 @@
 """The rules of the line protocol: its limits, and the words for each way to break it.
 
-Promises: a reason's code never changes its meaning, because it is a tag of `holdfast.rejected`.
+Promises: a reason's code never changes its meaning, because it is a tag of `holdfast.rejected`. What is shown of a line
+can do nothing to a terminal or a log, whatever its bytes.
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +24,8 @@ MOST_NOTICES = 1_000
 (spool.batch.MAX_POINTS) room for the collector's own points, so that all notices of a window are in one."""
 MOST_NOTICE_BYTES = 1_048_576
 """What their words may take together."""
+EXAMPLE_BYTES = 100
+"""Of a rejected line, which are shown."""
 RESERVED = "holdfast."
 """Names of the collector's own points (selfmetrics.py), which a client may not write into."""
 
@@ -72,6 +76,20 @@ MEANINGS: Mapping[Reason, str] = {
 }
 
 
+def printable(text: str) -> str:
+    """`text` with every character that could steer a terminal, or end a line, written out as an escape."""
+    return text if text.isprintable() else "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
+
+
+def example(line: bytes) -> str:
+    r"""The beginning of a line, for people: `jobs\x00:1|c`, or EXAMPLE_BYTES of a longer one and `...`."""
+    line = line.strip()
+    whole = len(line) <= EXAMPLE_BYTES
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")  # which leaves out a character that is cut
+    shown = printable(decoder.decode(line[:EXAMPLE_BYTES], final=whole))
+    return shown if whole else shown + "..."
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A line that is not taken: the rule it broke, and what was seen."""
@@ -83,7 +101,7 @@ class Rejection:
         """`bad value 'x'`: for people."""
         words = self.reason.replace("_", " ")
         shown = self.seen if len(self.seen) <= 60 else self.seen[:57] + "..."
-        return f"{words} {shown!r}" if self.seen else words
+        return f"{words} '{printable(shown)}'" if self.seen else words
 
 
 class BrokenError(Exception):

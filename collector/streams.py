@@ -11,9 +11,9 @@
 The two tell themselves apart: no line has NULs in its third and fourth byte, and every frame of less than 64 KiB does.
 
 Promises: at most one incomplete line or frame per connection is kept, a line of at most MAX_LINE_BYTES; for a longer
-one _TOO_LONG is passed on, so that the parser rejects it once, and its rest is skipped. A client that closes
-in order need not end its last line; one whose connection breaks loses that line, or frame, rather than have half of it
-taken. One that sends something else for a length is disconnected; the length counts as a bad line.
+one its beginning and _TOO_LONG are passed on, so that the parser rejects it once, and its rest is skipped. A client
+that closes in order need not end its last line; one whose connection breaks loses that line, or frame, rather than have
+half of it taken. One that sends something else for a length is disconnected; the length counts as a bad line.
 """
 
 import socket
@@ -21,13 +21,13 @@ from collections.abc import Callable
 
 from collector.carried import Stream
 from collector.recvmmsg import MAX_DATAGRAM_BYTES
-from collector.rules import MAX_LINE_BYTES
+from collector.rules import EXAMPLE_BYTES, MAX_LINE_BYTES
 from collector.statsd import Dialect
 
 _READ_BYTES = 16_384
 _LENGTH_BYTES = 4
 _TOO_LONG = b"x" * (MAX_LINE_BYTES + 1)
-"""Stands for a line that is: its own beginning may have spaces at the cut, without which it would be a line."""
+"""Stands for the rest of a line that is: the line may have spaces at the cut, without which it would be another."""
 
 
 class Connection:
@@ -122,7 +122,7 @@ class Connection:
             self._skipping = False
         lines, newline, rest = (self._rest + read).rpartition(b"\n")
         if len(rest) > MAX_LINE_BYTES + 1:  # the 1 is a carriage return whose newline is to come
-            lines += newline + _TOO_LONG
+            lines += newline + rest.lstrip()[:EXAMPLE_BYTES] + _TOO_LONG
             rest, self._skipping = b"", True
         self._rest = rest
         return lines

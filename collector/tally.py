@@ -148,11 +148,11 @@ class Tally:
         found = meaning(line, self._dialect)
         if isinstance(found, Notice):
             if not into.notices.take(found):
-                into.not_taken(Reason.TOO_MANY_NOTICES)[0] += 1
+                into.not_taken(Reason.TOO_MANY_NOTICES, line)[0] += 1
             return
         short = len(line) <= MEMO_LINE_BYTES
         if isinstance(found, Reason) or not found:
-            cell = into.not_taken(found if isinstance(found, Reason) else None)
+            cell = into.not_taken(found if isinstance(found, Reason) else None, line)
             if short:
                 self._count(line, cell, into)
             else:

@@ -79,7 +79,7 @@ def log_to(stream: TextIO = sys.stderr, *, verbose: bool = False) -> None:
 
 
 class Sparingly:
-    """At most one line per `every_s` for each event: what was held back is counted in the next one.
+    """At most one line per `every_s` for each event, or kind of it: what was held back is counted in the next one.
 
     For conditions that repeat while they last (disk full, bad lines, server down). `clock` gives
     monotonic seconds.
@@ -87,14 +87,14 @@ class Sparingly:
 
     def __init__(self, log: logging.Logger, every_s: float, clock: Callable[[], float]) -> None:
         self._log, self._every_s, self._clock = log, every_s, clock
-        self._last: dict[str, float] = {}
-        self._held_back: dict[str, int] = {}
+        self._last: dict[tuple[str, str], float] = {}
+        self._held_back: dict[tuple[str, str], int] = {}
 
-    def warning(self, event: str, **values: Any) -> None:
-        """Log now, or count it as held back."""
-        now = self._clock()
-        if now - self._last.get(event, float("-inf")) < self._every_s:
-            self._held_back[event] = self._held_back.get(event, 0) + 1
+    def warning(self, event: str, kind: str = "", /, **values: Any) -> None:
+        """Log now, or count it as held back. There must be few kinds: all are remembered."""
+        now, key = self._clock(), (event, kind)
+        if now - self._last.get(key, float("-inf")) < self._every_s:
+            self._held_back[key] = self._held_back.get(key, 0) + 1
             return
-        self._last[event] = now
-        self._log.warning(event, extra=fields(**values, held_back=self._held_back.pop(event, None)))
+        self._last[key] = now
+        self._log.warning(event, extra=fields(**values, held_back=self._held_back.pop(key, None)))

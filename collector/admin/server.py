@@ -1,17 +1,21 @@
 """The admin port: lines over TCP, answered on threads of their own.
 
-Promises: reception waits for nothing here; at most CONNECTIONS clients at a time, others are closed at once; a command
-has at most LINE_BYTES; a client that is silent for IDLE_S, or takes nothing of its answer for so long, is closed.
+Promises: reception waits for nothing here; at most CONNECTIONS clients at a time: when their places are taken, one
+without a whole command for SILENT_S gives way to a new client, which is closed at once if there is none; a command has
+at most LINE_BYTES; a client that is silent for IDLE_S, or takes nothing of its answer for so long, is closed.
 
-Does not promise the end of an answer to a client that is being served while the collector stops or reloads.
+Does not promise the end of an answer to a client that is being served while the collector stops or reloads, or that
+has taken SILENT_S for it while others want its place.
 """
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 CONNECTIONS = 8
+SILENT_S = 10.0
 LINE_BYTES = 1_024
 IDLE_S = 60.0
 PIECE_CHARACTERS = 16_384
@@ -24,9 +28,16 @@ Answer = Callable[[str], Iterable[str] | None]
 class Admin:
     """Serves a socket that listens, from `start` until `close`."""
 
-    def __init__(self, listening: socket.socket, answer: Answer, idle_s: float = IDLE_S) -> None:
-        self._listening, self._answer, self._idle_s = listening, answer, idle_s
-        self._room = threading.BoundedSemaphore(CONNECTIONS)
+    def __init__(
+        self,
+        listening: socket.socket,
+        answer: Answer,
+        idle_s: float = IDLE_S,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._listening, self._answer, self._idle_s, self._mono = listening, answer, idle_s, mono
+        self._asked_mono: dict[socket.socket, float] = {}  # of those that have a place: when they came or asked last
+        self._changing = threading.Lock()
         self._closing = threading.Event()
         listening.setblocking(True)
 
@@ -48,20 +59,46 @@ class Admin:
             except OSError:  # gone already, or out of descriptors
                 self._closing.wait(0.1)
                 continue
-            if not self._room.acquire(blocking=False):
+            if not self._admit(client):
                 client.close()
                 continue
             try:
                 threading.Thread(target=self._serve, args=(client,), name="admin-client", daemon=True).start()
             except RuntimeError:  # no more threads
-                client.close()
-                self._room.release()
+                self._leave(client)
+
+    def _admit(self, client: socket.socket) -> bool:
+        """Give a new client a place, if there is one or one that has to give way."""
+        with self._changing:
+            now_mono, asked_mono = self._mono(), self._asked_mono
+            if len(asked_mono) >= CONNECTIONS:
+                silent = min(asked_mono, key=asked_mono.__getitem__)
+                if now_mono - asked_mono[silent] < SILENT_S:
+                    return False
+                del asked_mono[silent]
+                with contextlib.suppress(OSError):
+                    silent.shutdown(socket.SHUT_RDWR)  # ends its thread, which closes it
+            asked_mono[client] = now_mono
+            return True
+
+    def _asks(self, client: socket.socket) -> None:
+        """Take note of a whole command."""
+        with self._changing:
+            if client in self._asked_mono:  # it may have given way just now
+                self._asked_mono[client] = self._mono()
+
+    def _leave(self, client: socket.socket) -> None:
+        """Close a client, whose place is free then."""
+        with self._changing:  # whoever has a place is open
+            self._asked_mono.pop(client, None)
+            client.close()
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            with client, client.makefile("rb") as lines:
+            with client.makefile("rb") as lines:
                 client.settimeout(self._idle_s)
                 while line := lines.readline(LINE_BYTES):
+                    self._asks(client)
                     answer = self._answer(line.decode("utf-8", "replace"))
                     if answer is None or len(line) == LINE_BYTES:
                         return
@@ -70,7 +107,7 @@ class Admin:
         except OSError:
             pass  # gone, or silent for too long
         finally:
-            self._room.release()
+            self._leave(client)
 
 
 def _gathered(pieces: Iterable[str]) -> Iterable[str]:

@@ -34,7 +34,7 @@ class Merge:
         said = [each for share in shares for each in share.notices]
         for notice, times, _ in sorted(said, key=itemgetter(2)):
             if not self.into.notices.take(notice, times):
-                self.into.not_taken(Reason.TOO_MANY_NOTICES)[0] += times
+                self.into.not_taken(Reason.TOO_MANY_NOTICES, notice.name.encode())[0] += times
         self._take_gauges(shares)
 
     def _take_gauges(self, shares: Sequence[Share]) -> None:

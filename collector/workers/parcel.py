@@ -29,7 +29,10 @@ from collector.workers.share import Change, Share
 
 PIECE_SERIES = 256
 LENGTH = struct.Struct("=I")
-_COUNTS = ("datagrams", "lines", "accepted", "rejected", "overflowed", "overflowed_by", "places", "name_bytes")
+_COUNTS = (
+    *("datagrams", "lines", "accepted", "rejected", "examples"),
+    *("overflowed", "overflowed_by", "places", "name_bytes"),
+)
 _Content = TypeVar("_Content")
 
 

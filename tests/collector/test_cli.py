@@ -71,6 +71,18 @@ def test_parse_shows_people_what_a_line_means():
     ]
 
 
+def test_parse_shows_what_is_not_printable_once_escaped():
+    lines = b"a\0:1|c\n\xff:1|c\nq:1|a\\d\n" + "\u2028x\n".encode()
+    assert invoke("parse", stdin=lines).stdout.splitlines() == [
+        r"1  refused  control character '\x00'  a\x00:1|c",
+        r"2  refused  not utf8 '\xff'  \xff:1|c",
+        r"3  refused  unknown type 'a\d'  q:1|a\d",
+        r"4  refused  no value '\u2028x'  \u2028x",
+    ]
+    first = invoke("parse", "--json", stdin=lines).stdout.splitlines()[0]
+    assert json.loads(first)["error"] == r"control character '\x00'"
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_parse_takes_any_bytes_and_says_nothing_to_the_terminal(flags):
     noise = bytes(range(256)) + b"\n" + b"\x1b[2J:1|c\n" + b"x" * 100_000 + b"\n\xff\xfe:1|c"

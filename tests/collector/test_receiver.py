@@ -12,7 +12,7 @@ from collector.config import Listen
 from collector.listeners import Listeners
 from collector.receiver import DRAIN_BYTES, TURN_ACCEPTS, TURN_READS, Receiver
 from collector.reception import Reception
-from collector.rules import MAX_LINE_BYTES, Reason, Rejection
+from collector.rules import EXAMPLE_BYTES, MAX_LINE_BYTES, Reason, Rejection
 from collector.statsd import STATSD, parse
 
 
@@ -130,16 +130,16 @@ def test_a_client_that_breaks_off_does_not_get_half_a_line_taken(receiver):
     assert drain(receiver, 1, within_s=0.3) == ([], 0)
 
 
-def test_an_endless_line_is_passed_on_once_and_just_too_long(receiver):
+def test_an_endless_line_is_passed_on_once_with_its_beginning_and_too_long(receiver):
     connect = tcp(receiver)
     with connect() as client:
-        client.sendall(b"x" * 200_000 + b"\na:1|c\n")
+        client.sendall(b" " + b"y" * 200_000 + b"\na:1|c\n")
         taken = []
         until = time.monotonic() + 5
         while not (taken and taken[-1].endswith(b"a:1|c")) and time.monotonic() < until:
             taken += drain(receiver, 1)[0]
     lines = b"\n".join(taken).split(b"\n")
-    assert lines == [b"x" * (MAX_LINE_BYTES + 1), b"a:1|c"]
+    assert lines == [b"y" * EXAMPLE_BYTES + b"x" * (MAX_LINE_BYTES + 1), b"a:1|c"]
 
 
 @pytest.mark.parametrize("line", [b"a:1|c" + b" " * MAX_LINE_BYTES + b"|#x", b" a:1|c|#k:" + b"v" * MAX_LINE_BYTES])

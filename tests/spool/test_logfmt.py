@@ -107,3 +107,10 @@ def test_what_repeats_is_said_once_and_counted(logged):
         "disk_full free_bytes=0 held_back=4",
         "disk_full free_bytes=0",
     ]
+
+
+def test_kinds_of_what_repeats_are_held_back_apart(logged):
+    sparing = Sparingly(log, 60.0, lambda: 0.0)
+    for kind in ("a", "b", "a", ""):
+        sparing.warning("rejected", kind, kind=kind)
+    assert [line.split(" ", 2)[2] for line in logged()] == ["rejected kind=a", "rejected kind=b", 'rejected kind=""']

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from collector.admin.server import CONNECTIONS, LINE_BYTES, Admin
+from collector.admin.server import CONNECTIONS, LINE_BYTES, SILENT_S, Admin
 from tests.processes.pipeline import wait_until
 
 
@@ -19,12 +19,22 @@ def answer(line):
 
 
 @pytest.fixture
-def port():
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+def port(now, idle_s):
     listening = socket.create_server(("127.0.0.1", 0))
-    admin = Admin(listening, answer, idle_s=0.5)
+    admin = Admin(listening, answer, idle_s, lambda: now[0])
     admin.start()
     yield listening.getsockname()[1]
     admin.close()
+
+
+@pytest.fixture
+def idle_s():
+    return 0.5
 
 
 @contextlib.contextmanager
@@ -91,6 +101,31 @@ def test_clients_over_the_limit_are_closed_and_the_others_served_and_room_is_mad
             return ask(port, "now\n") == "you said now\n"
 
     wait_until(served, 10, "room for another client")
+
+
+@pytest.mark.parametrize("idle_s", [60.0])
+def test_clients_that_never_end_a_command_give_way_and_those_that_do_keep_their_places(port, now):
+    with contextlib.ExitStack() as stack:
+        asking, *dripping = (stack.enter_context(connected(port)) for _ in range(CONNECTIONS))
+
+        def served(clients):
+            for each in clients:
+                each.write("here\n")
+                each.flush()
+                assert each.readline() == "you said here\n"
+
+        served([asking, *dripping])
+        now[0] = SILENT_S - 1
+        served([asking])
+        for each in dripping:
+            each.write("x")
+            each.flush()
+        with connected(port) as refused, contextlib.suppress(ConnectionError):
+            assert refused.readline() == ""
+        now[0] = SILENT_S
+        served([stack.enter_context(connected(port)) for _ in dripping])
+        served([asking])
+        assert [each.readline() for each in dripping] == [""] * len(dripping)
 
 
 def test_a_client_that_takes_nothing_of_a_large_answer_stops_nobody(port):

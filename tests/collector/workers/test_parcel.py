@@ -42,6 +42,7 @@ def content(share):
         {name: each.kept() for name, each in closed.timers.items()},
         {name: (each.members, each.registers) for name, each in closed.sets.items()},
         (closed.datagrams, closed.lines, closed.accepted, closed.rejected, closed.overflowed, closed.overflowed_by),
+        closed.examples,
         (share.sets, share.moves, share.notices, share.taken),
     )
 
