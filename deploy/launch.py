@@ -42,7 +42,6 @@ SOCKET_BYTES = 90
 """A unix socket's path may have 107 bytes, and supervisord adds its pid to it while it starts."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-CHECKED = ("holdfast-collector", "holdfast-shipper")
 READY_S = 15.0
 STOP_S = 30.0
 
@@ -88,7 +87,11 @@ def configured(home: Path) -> Config:
 def checked(config: Config) -> None:
     """Make what the receiver needs, then have each program check itself; ends here if one is not content."""
     receiver = ["holdfast-receiver"] if "receiver" in config.tables else []
-    for commands in ([(each, "init") for each in receiver], [(each, "check") for each in (*receiver, *CHECKED)]):
+    # The shipper's needs what the receiver's init makes; two at a time, because each is mostly its own start.
+    for commands in (
+        [*((each, "init") for each in receiver), ("holdfast-collector", "check")],
+        [(each, "check") for each in (*receiver, "holdfast-shipper")],
+    ):
         started = [
             subprocess.Popen([BIN / program, step], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for program, step in commands
