@@ -45,9 +45,9 @@ class NoRoom(HoldfastError):
 def export(place: Place, *, since: float | None, until: float | None, chosen: str | None) -> None:
     """Write the stored batches to stdout, oldest first, as every destination gets them.
 
-    The form of a document is in the README. JSON and --gzip are read by `holdfast import`; --gzip gives the same bytes,
-    and a fifth of them. --lp is for other programs: the lines that a destination of protocol influx gets. Ends with
-    2 if a batch was left out because its payload is damaged.
+    A document is what `holdfast show ID --raw` prints. JSON and --gzip are read by `holdfast import`; --gzip gives the
+    same bytes, and a fifth of them. --lp is for other programs: the lines that a destination of protocol influx gets.
+    Ends with 2 if a batch was left out because its payload is damaged.
     """
     bounds = (-math.inf if since is None else since, math.inf if until is None else until)
     out = sys.stdout.buffer
