@@ -19,6 +19,8 @@ from spool.config import Config, SpoolConfig, check_all, spool_dir
 from spool.connection import runs
 from spool.errors import ConfigError
 from spool.heartbeat import heartbeats
+from spool.human import size
+from spool.retention import ALLOWANCE_BYTES
 
 SQLITE_NEEDED = (3, 37)
 """The first with STRICT tables."""
@@ -141,6 +143,13 @@ def _folder(directory: Path) -> Finding:
 
 
 def _disk(directory: Path, reserve_bytes: int) -> Finding:
-    free = shutil.disk_usage(_nearest(directory)).free
-    told = f"{free / 2**30:.1f} GiB free, {reserve_bytes / 2**30:.1f} GiB of them reserved"
-    return Finding("ok" if free > reserve_bytes else "warn", "disk", told)
+    free, reserve = shutil.disk_usage(_nearest(directory)).free, size(reserve_bytes)
+    if free > reserve_bytes:
+        return Finding("ok", "disk", f"{size(free)} free, {reserve} of them reserved")
+    return Finding(
+        "warn",
+        "disk",
+        f"{size(free)} free, no more than [spool] disk_reserve_bytes, {reserve}: beyond"
+        f" {size(ALLOWANCE_BYTES)} the spool lets go of its oldest batches, also unsent ones. Make room, or"
+        " lower the reserve",
+    )

@@ -45,18 +45,47 @@ class Form:
     titles: bool = True
 
 
+def one_of_flags(into: str, flags: Mapping[str, str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command flags of which one may be given at a time: "--table -t" -> its help.
+
+    The command receives as `into` which it was, "table", or None.
+    """
+    names = {words.split()[0].removeprefix("--"): (words.split(), doc) for words, doc in flags.items()}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def chosen(*args: Any, **options: Any) -> Any:
+            given = [name for name in names if options.pop(f"_{name}")]
+            if len(given) > 1:
+                raise click.UsageError(f"--{' and --'.join(given)} exclude each other: choose one.")
+            return command(*args, **{into: given[0] if given else None}, **options)
+
+        for name, (words, doc) in reversed(names.items()):
+            chosen = click.option(*words, f"_{name}", is_flag=True, help=doc)(chosen)
+        return chosen
+
+    return decorate
+
+
 def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options for its form of output; it receives `form`, a Form."""
 
     @click.option("--no-headers", is_flag=True, help="Without the line that names the columns.")
     @click.option("--fmt", metavar="NAME", help="A table in one of tabulate's styles: github, grid, html ...")
-    @click.option("--table", "-t", "chosen", flag_value="table", help="A table.")
-    @click.option("--tsv", "chosen", flag_value="tsv", help="Tab-separated values.")
-    @click.option("--csv", "chosen", flag_value="csv", help="Comma-separated values.")
-    @click.option("--nl", "chosen", flag_value="nl", help="JSON, one object per line.")
-    @click.option("--json", "chosen", flag_value="json", help="A JSON array of objects with stable keys.")
+    @one_of_flags(
+        "chosen",
+        {
+            "--table -t": "A table.",
+            "--tsv": "Tab-separated values.",
+            "--csv": "Comma-separated values.",
+            "--nl": "JSON, one object per line.",
+            "--json": "A JSON array of objects with stable keys.",
+        },
+    )
     @wraps(command)
     def with_form(*args: Any, chosen: str | None, fmt: str | None, no_headers: bool, **options: Any) -> Any:
+        if fmt and chosen not in (None, "table"):
+            raise click.UsageError(f"--{chosen} and --fmt exclude each other: choose one.")
         form = Form("table" if fmt else chosen or "text", fmt or "simple", titles=not no_headers)
         return command(*args, form=form, **options)
 

@@ -18,6 +18,9 @@ from spool.output import Column, Form, Row, print_rows, row_options
 
 PHASES = ("dns", "connect", "tls", "write", "wait", "read", "close", "total")
 
+OUTCOMES = ("acknowledged", "retry", "park", "split", "dead", "expired")
+"""Those of shipper/outcome.py, which nothing here may import."""
+
 
 @click.command()
 @click.option("--summary", is_flag=True, help="Count, p50, p99 and max of each phase, by outcome.")
@@ -30,7 +33,7 @@ PHASES = ("dns", "connect", "tls", "write", "wait", "read", "close", "total")
     shell_complete=completing(batches),
     help="Only attempts that carried it.",
 )
-@click.option("--outcome", help="Only attempts that ended so: acknowledged, retry, park, split, dead.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only attempts that ended so.")
 @destination_option("Only attempts at this destination.")
 @time_range("attempts begun")
 @limit_option(20, "attempts shown; --summary and --plot take all")

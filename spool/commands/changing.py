@@ -132,11 +132,14 @@ def change_each(
 
 
 def tell_each(what: str, chosen: Mapping[str, Sequence[int]], did_it: bool, as_object: bool) -> None:
-    """Say of how many batches at each destination `what` was done or would be: "main: 2 batches held"."""
+    """Say of how many batches at each destination `what` was done or would be: "main: 2 batches held".
+
+    As text, destinations with none are left out if another has some.
+    """
     if as_object:
         click.echo(as_json({"applied": did_it, "batches": {name: len(ids) for name, ids in chosen.items()}}))
         return
-    for name, ids in chosen.items():
+    for name, ids in ({name: ids for name, ids in chosen.items() if ids} or chosen).items():
         click.echo(f"{name}: {counted(len(ids), 'batch', 'batches')} {what}")
     if not did_it:
         click.echo(NOT_DONE)

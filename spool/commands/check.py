@@ -111,7 +111,9 @@ def _found(place: Place, full: bool) -> list[Finding]:
         SpoolReader(place.directory).close()
     except SpoolDamaged:
         pass  # that is for the findings to say
-    return [*_files(place, full), *_payloads(place, full), *_rights(place), *_accounts(place), *_health(place)]
+    found = [*_files(place, full), *_payloads(place, full), *_rights(place), *_accounts(place), *_health(place)]
+    first: dict[str, Finding] = {}  # a damaged file is in the way of most of them, and once is enough
+    return [each for each in found if each.grade < 2 or first.setdefault(each.seen, each) is each]
 
 
 def _files(place: Place, full: bool) -> Iterator[Finding]:

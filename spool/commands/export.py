@@ -16,7 +16,7 @@ from spool.errand import Errand
 from spool.errors import HoldfastError, PayloadError
 from spool.human import clock, count, counted, size
 from spool.lineprotocol import lines
-from spool.output import as_json, printable
+from spool.output import as_json, one_of_flags, printable
 from spool.reader import SpoolReader
 from spool.readings import payload_readings
 from spool.replay import between
@@ -33,16 +33,21 @@ class NoRoom(HoldfastError):
 
 @click.command()
 @time_range("windows that ended")
-@click.option("--nl", "chosen", flag_value="nl", help="JSON, one document per line. This is the default.")
-@click.option("--gzip", "chosen", flag_value="gzip", help="The stored bytes: gzip members, one for each batch.")
-@click.option("--lp", "chosen", flag_value="lp", help="InfluxDB line protocol, one point per line, times in ms.")
+@one_of_flags(
+    "chosen",
+    {
+        "--nl": "JSON, one document per line. This is the default.",
+        "--gzip": "The stored bytes: gzip members, one for each batch.",
+        "--lp": "InfluxDB line protocol, one point per line, times in ms.",
+    },
+)
 @click.pass_obj
 def export(place: Place, *, since: float | None, until: float | None, chosen: str | None) -> None:
     """Write the stored batches to stdout, oldest first, as every destination gets them.
 
-    The form of a document is in the README. JSON and --gzip are read by `holdfast import`; --gzip gives the same bytes,
-    and a fifth of them. --lp is for other programs: the lines that a destination of protocol influx gets. Ends with
-    2 if a batch was left out because its payload is damaged.
+    A document is what `holdfast show ID --raw` prints. JSON and --gzip are read by `holdfast import`; --gzip gives the
+    same bytes, and a fifth of them. --lp is for other programs: the lines that a destination of protocol influx gets.
+    Ends with 2 if a batch was left out because its payload is damaged.
     """
     bounds = (-math.inf if since is None else since, math.inf if until is None else until)
     out = sys.stdout.buffer
@@ -84,10 +89,15 @@ def import_batches(place: Place, *, file: Path, do_it: bool, as_object: bool) ->
     For a host whose spool has to be sent by another one. What is here already, by key, is left out. Ends with 2 if
     something in the file is no batch; the others are taken in all the same.
     """
-    with SpoolReader(place.directory) as spool:
-        with file.open("rb") as opened:
-            plan = _Plan(spool, imported(opened))
-        room_bytes = int(place.limits.max_bytes * FILLED) - folder_bytes(place.directory)
+    with SpoolReader(place.directory) as spool, file.open("rb") as opened:
+        plan = _Plan(spool, imported(opened))
+    if plan.damaged and not plan.batches:
+        raise PayloadError(
+            f"{file}: is no export: it holds no batch, but {plan.damaged[0].why}. `holdfast export` makes one."
+        )
+    for found in plan.damaged:
+        click.echo(f"holdfast: {printable(f'{found.where}: {found.why}')}", err=True)
+    room_bytes = int(place.limits.max_bytes * FILLED) - folder_bytes(place.directory)
     if plan.bytes > room_bytes:
         raise NoRoom(
             f"{file}: holds {size(plan.bytes)}, and [spool] max_bytes leaves room for {size(max(0, room_bytes))}:"
@@ -107,7 +117,7 @@ def import_batches(place: Place, *, file: Path, do_it: bool, as_object: bool) ->
     else:
         click.echo(f"imported {counted(taken, 'batch', 'batches')}" if do_it else NOT_DONE)
     if plan.damaged:
-        raise PayloadError(f"{file}: {plan.damaged} of what it holds could not be read as batches: see above.")
+        raise PayloadError(f"{file}: {len(plan.damaged)} of what it holds could not be read as batches: see above.")
 
 
 def _nothing(_: object) -> None:
@@ -118,12 +128,12 @@ class _Plan:
     """What a file holds, and how much of it the spool has already."""
 
     def __init__(self, spool: SpoolReader, found: Iterable[Batch | Damaged]) -> None:
-        self.batches = self.points = self.known = self.damaged = self.bytes = 0
+        self.batches = self.points = self.known = self.bytes = 0
+        self.damaged: list[Damaged] = []
         self.first_start, self.last_end = math.inf, -math.inf
         for each in found:
             if isinstance(each, Damaged):
-                self.damaged += 1
-                click.echo(f"holdfast: {printable(f'{each.where}: {each.why}')}", err=True)
+                self.damaged.append(each)
                 continue
             self.batches += 1
             self.points += each.points
@@ -137,7 +147,7 @@ class _Plan:
             "batches": self.batches,
             "points": self.points,
             "known": self.known,
-            "damaged": self.damaged,
+            "damaged": len(self.damaged),
             "first_start": self.first_start,  # infinite without a batch, which JSON has as null
             "last_end": self.last_end,
         }

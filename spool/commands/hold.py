@@ -1,6 +1,7 @@
 """`holdfast hold` and `holdfast release`: keep unsent batches back, and let them go again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -11,8 +12,19 @@ from spool.commands.options import destination as destination_option
 from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
+from spool.errors import HoldfastError
 
 MOST = 1_000_000
+
+
+class NotUnsent(HoldfastError):
+    """A batch that is to be held and has a state already at every destination."""
+
+    exit_code = 2
+
+
+def _states(at: Mapping[str, Mapping[str, Any] | None]) -> str:
+    return ", ".join(f"{row['state']} at {name}" for name, row in at.items() if row)
 
 
 @click.command()
@@ -37,10 +49,14 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
     with place.opened(destination) as (spool, deliveries):
         for each in batch_ids:
             spool.header(each)  # raises UnknownBatch
-        unsent = {
-            name: [each for each in sorted(set(batch_ids)) if reader.state_row(each) is None]
-            for name, reader in known(deliveries)
-        }
+        states = {each: {name: reader.state_row(each) for name, reader in known(deliveries)} for each in set(batch_ids)}
+    settled = {each: at for each, at in states.items() if at and None not in at.values()}
+    if settled:
+        raise NotUnsent(
+            f"not unsent: {', '.join(f'{each} ({_states(at)})' for each, at in sorted(settled.items()))}."
+            " Only what is unsent can be held; `holdfast explain ID` says more."
+        )
+    unsent = {name: sorted(each for each, at in states.items() if at[name] is None) for name, _ in known(deliveries)}
     if do_it:
         change_each(place, unsent, lambda delivery, ids: delivery.hold(ids, place.clock(), user()), as_object)
     tell_each("held" if do_it else "to hold", unsent, do_it, as_object)

@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from spool import timewords
 from spool.commands.completing import completing, destinations
 from spool.commands.place import Place
+from spool.human import clock
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -26,9 +28,18 @@ def _instant(context: click.Context, parameter: click.Parameter, word: str | Non
 
 
 def time_range(what: str) -> Decorator:
-    """--since and --until over `what`."""
+    """--since and --until over `what`; a usage error if they are the wrong way round."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def in_order(*args: Any, since: float | None, until: float | None, **options: Any) -> Any:
+            if since is not None and until is not None and until < since:
+                words = (
+                    clock(each, click.get_current_context().ensure_object(Place).clock()) for each in (until, since)
+                )
+                raise click.UsageError("--until {} lies before --since {}: nothing is between them.".format(*words))
+            return command(*args, since=since, until=until, **options)
+
         until = click.option("--until", metavar="WHEN", callback=_instant, help=f"Only {what} until then.")
         since = click.option(
             "--since",
@@ -36,7 +47,7 @@ def time_range(what: str) -> Decorator:
             callback=_instant,
             help=f'Only {what} since then: 2h, yesterday, "2026-11-23 08:00".',
         )
-        return since(until(command))
+        return since(until(in_order))
 
     return decorate
 

@@ -1,7 +1,7 @@
 """`holdfast points`: the numbers themselves, newest batch first; added up over time; as pictures."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 
@@ -31,6 +31,9 @@ PLOTTED = ("value", "mean")
 """What is drawn unless --stat says: timers have no `value`, and all that they have more than one way to look at."""
 
 
+TYPES = ("counter", "gauge", "timer", "set", "event", "service_check")
+
+
 class TooMuch(HoldfastError):
     """More values than fit into memory."""
 
@@ -44,11 +47,25 @@ def _agg(context: click.Context, parameter: click.Parameter, word: str | None) -
         raise click.BadParameter(str(error), context, parameter) from None
 
 
+def _tags(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Mapping[str, str]:
+    for word in words:
+        if "=" not in word:
+            raise click.BadParameter(f"{word!r}: allowed is KEY=VALUE; {word}= for no value", context, parameter)
+    return dict(word.partition("=")[::2] for word in words)
+
+
 @click.command()
 @click.argument("glob", metavar="[NAME-GLOB]", required=False, shell_complete=completing(names))
 @click.option("--stat", help="Only this statistic: value, count, sum, mean, p99 ...")
-@click.option("--type", "--kind", "kind", help="Only this type: counter, gauge, timer, set, event, service_check.")
-@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only points with this tag; may be repeated.")
+@click.option("--type", "--kind", "kind", type=click.Choice(TYPES), help="Only points of this type.")
+@click.option(
+    "--tag",
+    "tags",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_tags,
+    help="Only points with this tag; may be repeated.",
+)
 @click.option("--all", "own", is_flag=True, help="Also the collector's own points, holdfast.*.")
 @time_range("windows that ended")
 @click.option("--agg", metavar="LENGTH:HOW", callback=_agg, help=f"One row per span of time; HOW: {', '.join(WAYS)}.")
@@ -63,7 +80,7 @@ def points(
     glob: str | None,
     stat: str | None,
     kind: str | None,
-    tags: tuple[str, ...],
+    tags: Mapping[str, str],
     own: bool,
     since: float | None,
     until: float | None,
@@ -82,10 +99,11 @@ def points(
     10s:max, 1h:rate (the sum, per second); then ts is the span's end, and there is no batch. --agg and --plot begin an
     hour ago unless --since says otherwise.
     """
-    pairs = dict(tag.partition("=")[::2] for tag in tags)
-    wanted = Wanted(name=glob, stat=stat, type=kind, tags=pairs, own=own)
+    wanted = Wanted(name=glob, stat=stat, type=kind, tags=tags, own=own)
     now = place.clock()
     plotted = plotted or canvas.file is not None
+    if plotted and form.name != "text":
+        raise click.UsageError(f"--plot and --svg draw pictures, --{form.name} prints rows: choose one.")
     if since is None and (agg or plotted):
         since = (now if until is None else until) - HOUR_S
     bounds = (-math.inf if since is None else since, math.inf if until is None else until)

@@ -108,7 +108,7 @@ def _retire(place: Place, name: str, do_it: bool, as_object: bool) -> None:
     if name in place.config.destinations():
         raise StillConfigured(
             f"[destination.{name}] is still in the configuration. Take it out and restart the collector and its"
-            " shipper first; `holdfast drain` before that sends what it is owed."
+            f" shipper first; before that, `holdfast drain -d {name}` waits until it has got what it is owed."
         )
     path = place.directory / file_name(name)
     if not path.exists():

@@ -115,8 +115,8 @@ def _print_plan(plan: Plan, selected: int, as_new: bool, max_age_s: float | None
     again = "would be sent as new, under new keys" if as_new else "would be sent again"
     states = ", ".join(f"{count(number)} {state}" for state, number in plan.by_state.items())
     click.echo(
-        f"{plan.destination}: {count(len(plan.ids))} of {count(selected)} batches ({count(plan.points)} points)"
-        + (f" {again}: {states}" if states else f" {again}")
+        f"{plan.destination}: {count(len(plan.ids))} of {counted(selected, 'batch', 'batches')}"
+        f" ({counted(plan.points, 'point', 'points')})" + (f" {again}: {states}" if states else f" {again}")
     )
     if plan.first_start is not None and plan.last_end is not None:
         click.echo(f"  collected {clock(plan.first_start, now)} to {clock(plan.last_end, now)}")

@@ -9,7 +9,7 @@ from spool.commands.options import user
 from spool.commands.place import Place
 from spool.errand import Done, Errand
 from spool.errors import HoldfastError
-from spool.human import count
+from spool.human import count, counted
 from spool.output import as_json
 from spool.reader import SpoolReader
 from spool.salvage import contents
@@ -59,10 +59,12 @@ def salvage(place: Place, *, file: Path, do_it: bool, as_object: bool) -> None:
     if as_object:
         click.echo(as_json(result))
         return
-    click.echo(f"readable  {count(len(found.batches))} batches; {count(held)} of them were held before")
-    click.echo(f"rotten    {count(len(found.rotten))} batches: their payload does not have its hash any more")
-    click.echo(f"windows   {count(found.windows)} rows of counts")
+    readable, rotten = (counted(len(each), "batch", "batches") for each in (found.batches, found.rotten))
+    click.echo(f"readable  {readable}; {count(held)} of them were held before")
+    click.echo(f"rotten    {rotten}: payload without its hash")
+    click.echo(f"windows   {counted(found.windows, 'row', 'rows')} of counts")
     if do_it:
-        click.echo(f"done      {result['saved']} batches put back, {result['lost']} recorded as lost")
+        saved = counted(int(str(result["saved"])), "batch", "batches")
+        click.echo(f"done      {saved} put back, {result['lost']} recorded as lost")
     else:
         click.echo(NOT_DONE)

@@ -133,7 +133,9 @@ def _lost(facts: Facts) -> str:
     losses = facts.losses
     if not losses.week_rows:
         return "none in 7d"
-    lost = f"{count(losses.week_points)} points ({count(losses.week_batches)} batches) in 7d"
+    lost = (
+        f"{counted(losses.week_points, 'point', 'points')} ({counted(losses.week_batches, 'batch', 'batches')}) in 7d"
+    )
     return f"{lost}, last {ago(losses.last_at, facts.at)}"
 
 

@@ -26,11 +26,14 @@ def web(place: Place, words: tuple[str, ...]) -> None:
     """Show the spool in a browser: pictures, losses, hangs and metrics at /-/holdfast, tables and SQL beside it.
 
     Starts Datasette, read-only, on http://127.0.0.1:8001 with spool.db and the delivery files that can be read; needs
-    `pip install holdfast[web]`. Everything else on the command line is for it: -p 9000, --open, --root, --setting ...
+    `pip install '.[web]'` in Holdfast's checkout, by the pip of its environment. Everything else on the command line is
+    for it: -p 9000, --open, --root, --setting ...
     Nobody is asked for a password: leave it on loopback, and reach it through ssh -L 8001:127.0.0.1:8001.
     """
     if find_spec("datasette") is None:
-        raise WebMissing("Datasette is not installed here. Do: pip install 'holdfast[web]'")
+        raise WebMissing(
+            f"Datasette is not installed here. In Holdfast's checkout do: {sys.executable} -m pip install '.[web]'"
+        )
     names = [FILE, *(file_name(each) for each in joinable(place.directory))]
     files = [str((place.directory / each).absolute()) for each in names]
     if place.config.file is not None:  # the page reads it, too

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 
 import pytest
@@ -99,6 +100,19 @@ def test_check_is_fine_with_a_good_configuration_and_changes_nothing(config, tmp
     assert checked["ok"] is True
     assert [each["what"] for each in checked["checks"]] == ["config", "listen", "rcvbuf", "spool", "disk", "sqlite"]
     assert not (tmp_path / "spool").exists()
+
+
+def test_check_says_what_a_small_disk_means_for_the_spool(config, monkeypatch):
+    def disk_of(free):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 2**40 - free, free))
+        checks = json.loads(invoke("check", "--json", "-c", config()).stdout)["checks"]
+        return next((each["state"], each["detail"]) for each in checks if each["what"] == "disk")
+
+    assert disk_of(2**30) == ("ok", "1.0 GiB free, 512.0 MiB of them reserved")
+    state, detail = disk_of(40 * 2**20)
+    assert state == "warn" and "0.0 GiB" not in detail
+    assert detail.startswith("40.0 MiB free, no more than [spool] disk_reserve_bytes, 512.0 MiB: ")
+    assert "beyond 32.0 MiB the spool lets go of its oldest batches, also unsent ones" in detail
 
 
 def test_check_names_a_busy_port_and_ends_with_1(config):

@@ -160,10 +160,21 @@ def test_waiting_does_not_wait_for_what_was_evicted_meanwhile(made) -> None:
     collector.join()
 
 
+def test_what_is_not_unsent_is_not_held_and_it_is_said_why(made) -> None:
+    made.commit(3)
+    made.acknowledge([1])
+    for words in (["1"], ["1", "2", "--apply"]):
+        told = made.run("hold", *words, exit_code=2).stderr
+        assert "not unsent: 1 (acknowledged at main)." in told
+    assert states(made) == {1: "acknowledged"}, "all or nothing, as with `dead requeue`"
+    made.delivery("other")
+    assert made.json("hold", "1")["batches"] == {"main": 0, "other": 1}, "unsent somewhere"
+
+
 def test_hold_and_release_are_plans_until_applied(made) -> None:
     made.commit(3)
     made.acknowledge([1])
-    assert "main: 1 batch to hold" in made.run("hold", "1", "2").stdout
+    assert "main: 1 batch to hold" in made.run("hold", "2").stdout
     assert states(made) == {1: "acknowledged"}
     assert "main: 2 batches held" in made.run("hold", "2", "3", "--apply").stdout
     assert states(made) == {1: "acknowledged", 2: "held", 3: "held"}

@@ -84,6 +84,15 @@ def test_check_grades_what_it_sees(made):
     assert "open to others" in made.run("check", exit_code=2).output
 
 
+def test_check_says_once_what_is_in_the_way_of_everything(made):
+    made.commit(3)
+    path = made.directory / FILE
+    path.write_bytes(b"x" * path.stat().st_size)
+    told = made.run("check", exit_code=2).stdout
+    assert told.count("header is broken") + told.count("file is not a database") == 1, told
+    made.run("check", "--nagios", exit_code=2)
+
+
 def test_a_monitor_hears_one_line_whatever_is_wrong(made):
     def heard(code, *words):
         lines = made.run("check", "--nagios", *words, exit_code=code).stdout.splitlines()

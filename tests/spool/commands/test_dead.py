@@ -105,6 +105,15 @@ def test_a_dropped_batch_can_still_be_replayed(made) -> None:
     assert 3 not in states(made)
 
 
+def test_a_destination_where_nothing_of_it_is_dead_is_not_named(made) -> None:
+    a_spool(made)
+    made.delivery("other")
+    for command, done in (("requeue", "would be sent again"), ("drop", "would be dropped")):
+        assert made.run("dead", command, "2").stdout.splitlines()[:-1] == [f"main: 1 batch {done}"]
+    made.run("dead", "drop", "--all", "--apply")
+    assert len(made.run("dead", "drop", "--all").stdout.splitlines()) == 3, "nowhere: said of each"
+
+
 def test_what_is_not_dead_is_refused_and_nothing_is_changed(made) -> None:
     a_spool(made)
     before = states(made)

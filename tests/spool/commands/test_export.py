@@ -141,6 +141,14 @@ def test_what_is_no_batch_is_named_and_the_rest_comes_in(made, other, tmp_path) 
     assert len(held(other)) == 5
 
 
+def test_a_file_that_is_no_export_is_one_sentence(made, tmp_path) -> None:
+    made.commit(1)
+    file = tmp_path / "README.md"
+    file.write_text("# Holdfast\n\nHolds.\n" * 100)
+    (told,) = made.run("import", str(file), exit_code=2).stderr.splitlines()
+    assert f"{file}: is no export: it holds no batch, but " in told
+
+
 def test_a_rotten_payload_is_not_exported(made) -> None:
     made.commit(3)
     with sqlite3.connect(made.directory / "spool.db") as db:

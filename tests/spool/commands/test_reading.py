@@ -8,10 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from spool.batch import Window
+from collector.statsd import Kind
+from shipper.outcome import Outcome
+from spool.batch import NOTICES, Window
+from spool.commands.attempts import OUTCOMES
+from spool.commands.points import TYPES
 from spool.delivery import Condition
 from spool.writer import SpoolWriter
 
@@ -210,3 +215,31 @@ def test_lists_of_nothing_say_so_to_people_only(made) -> None:
         assert made.run(*command.split()).stdout == ""
         assert made.run(*command.split()).stderr.startswith("holdfast: no ")
         assert made.run(*command.split(), "--csv").output == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("points --type foo", "'counter', 'gauge', 'timer', 'set', 'event', 'service_check'"),
+        ("points --tag env", "'env': allowed is KEY=VALUE; env= for no value"),
+        ("attempts --outcome nope", "'acknowledged', 'retry', 'park', 'split', 'dead', 'expired'"),
+        ("points --agg 1m:avg --plot --json", "--plot and --svg draw pictures, --json prints rows"),
+        ("points --svg f.svg --csv", "--plot and --svg draw pictures, --csv prints rows"),
+        ("list --csv --json", "--csv and --json exclude each other"),
+        ("list --csv --fmt grid", "--csv and --fmt exclude each other"),
+        ("export --lp --gzip", "--gzip and --lp exclude each other"),
+        *(
+            (f"{command} --since 1h --until 2h", "before --since")
+            for command in ("replay", "list", "points", "attempts", "losses", "export", "plot backlog")
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error_that_says_what_can(made, words, said) -> None:
+    made.commit(2)
+    told = " ".join(made.run(*words.split(), exit_code=2).stderr.split())
+    assert said in told and told.startswith("Usage: ")
+
+
+def test_the_outcomes_and_types_that_may_be_asked_for_are_those_that_there_are() -> None:
+    assert list(OUTCOMES) == [str(each) for each in Outcome]
+    assert set(TYPES) == {*get_args(Kind), *NOTICES}

@@ -37,5 +37,5 @@ def test_a_delivery_file_that_datasette_would_refuse_to_start_with_is_left_out(m
 def test_without_a_spool_or_without_datasette_it_says_so(made, became, monkeypatch) -> None:
     assert "no such file" in made.run("web", exit_code=2).stderr
     monkeypatch.setitem(sys.modules, "datasette", None)
-    assert "pip install 'holdfast[web]'" in made.run("web", exit_code=2).stderr
+    assert f"{sys.executable} -m pip install '.[web]'" in made.run("web", exit_code=2).stderr
     assert became == []
