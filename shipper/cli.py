@@ -37,6 +37,7 @@ from spool.batch import decode
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
 from spool.errors import ConfigError
+from spool.human import counted
 from spool.logfmt import fields, log_to
 from spool.reader import SpoolReader
 from spool.shell import Program, named_config, own_version
@@ -164,10 +165,8 @@ def once(name: str | None, wait_s: float) -> None:
                 break
             time.sleep(pause_s)
         drain.close()
-    click.echo(
-        f"{unsent} batches still unsent; `holdfast attempts` says why" if unsent else "everything is settled",
-        err=True,
-    )
+    left = f"{counted(unsent, 'batch', 'batches')} still unsent; `holdfast attempts` says why"
+    click.echo(left if unsent else "everything is settled", err=True)
     if unsent:
         raise SystemExit(TEMPORARY_FAILURE)
 

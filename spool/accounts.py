@@ -289,9 +289,10 @@ def _attention(books: Books, points: Mapping[str, Counter[str]]) -> Iterator[str
             yield f"{ledger.name}: {ledger.problem}"
         for word in ("dead", "expired"):
             if points[ledger.name][word]:
-                yield f"{ledger.name}: {points[ledger.name][word]} points are {word}"
+                yield f"{ledger.name}: {counted(points[ledger.name][word], 'point is', 'points are')} {word}"
         if points[ledger.name]["untold"]:
-            yield f"{ledger.name}: {points[ledger.name]['untold']} points went before its delivery file began"
+            went = counted(points[ledger.name]["untold"], "point", "points")
+            yield f"{ledger.name}: {went} went before its delivery file began"
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -143,5 +143,9 @@ def _attempted(row: Row) -> str:
 
 def _changed(row: Row, destination: str | None) -> Happening:
     return Happening(
-        row["at"], "changed", destination, row["ids"], f"{row['command']} by {row['who']}: {row['batches']} batches"
+        row["at"],
+        "changed",
+        destination,
+        row["ids"],
+        f"{row['command']} by {row['who']}: {counted(row['batches'], 'batch', 'batches')}",
     )
