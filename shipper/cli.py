@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +38,7 @@ from spool.again import Reload, again, check_arguments, hold_signals, release_si
 from spool.batch import decode
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
-from spool.errors import ConfigError
+from spool.errors import ConfigError, SpoolDamaged
 from spool.heartbeat import say_stopped
 from spool.logfmt import fields, log_to
 from spool.reader import SpoolReader
@@ -99,13 +100,25 @@ def surroundings(directory: Path, name: str, destination: DestinationConfig, set
     )
 
 
-def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
-    """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable."""
+def prepared(
+    config: Config, name: str | None, make: Callable[[Path], None]
+) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
+    """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable.
+
+    `make` sees to the folder: `run` makes it, because it waits for the collector; `once` wants a spool in it.
+    """
     name, destination = chosen(config, name)
     token_of(destination)
     directory = spool_dir(config)
-    make_directory(directory)
+    make(directory)
     return directory, name, destination, config.section(ShipperConfig, "shipper")
+
+
+def _want_spool(directory: Path) -> None:
+    """Raises SpoolMissing, and creates nothing, unless there is a spool; or SpoolUnusable."""
+    with suppress(SpoolDamaged):  # the collector mends that, and a turn says so
+        SpoolReader(directory).close()
+    make_directory(directory)
 
 
 def _ending(directory: Path, who: str) -> Ending:
@@ -148,7 +161,7 @@ destination_option = click.option(
 def run(name: str | None) -> None:
     """Drain the spool to one destination until ended. SIGHUP reads the configuration anew."""
     log_to()
-    directory, name, destination, settings = prepared(load(named_config()), name)
+    directory, name, destination, settings = prepared(load(named_config()), name, make_directory)
     held = lock(directory, f"shipper-{name}")
     ending = _ending(directory, f"shipper-{name}")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
@@ -160,9 +173,12 @@ def run(name: str | None) -> None:
 @destination_option
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Keep trying for so many seconds.")
 def once(name: str | None, wait_s: float) -> None:
-    """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent."""
+    """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent.
+
+    Without a spool it creates none, and ends with 2.
+    """
     log_to()
-    directory, name, destination, settings = prepared(load(named_config()), name)
+    directory, name, destination, settings = prepared(load(named_config()), name, _want_spool)
     with lock(directory, f"shipper-{name}"):
         _ending(directory, f"shipper-{name}")
         drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))

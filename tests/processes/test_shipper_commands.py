@@ -35,6 +35,17 @@ def test_once_ends_with_75_while_something_is_unsent(collected: Pipeline) -> Non
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_once_without_a_spool_says_so_and_creates_nothing(pipeline: Pipeline, folder: bool) -> None:
+    pipeline.command("shipper.receiver.cli", "init")
+    if folder:
+        pipeline.spool.mkdir()
+    before = sorted(pipeline.home.rglob("*"))
+    done = pipeline.command("shipper.cli", "once", check=False)
+    assert done.returncode == 2 and f"{pipeline.spool}/spool.db: no such file" in done.stderr
+    assert sorted(pipeline.home.rglob("*")) == before and "Traceback" not in done.stderr
+
+
 def test_ping_times_each_phase_and_says_what_the_answer_would_mean(collected: Pipeline) -> None:
     done = json.loads(collected.command("shipper.cli", "ping", "--json").stdout)
     assert done["ok"] and done["status"] == 200 and done["meaning"] == "would be acknowledged"
