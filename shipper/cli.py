@@ -1,8 +1,8 @@
 """`holdfast-shipper`: the shell around Drain and CheckIn - options, configuration, clocks, signals, waiting.
 
-Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT keep their default action and end
-the process at once, in every phase of an upload. SIGHUP reads the configuration, and a new release of the program, once
-the attempt that is under way has ended. SIGUSR1 writes the stacks of all threads to stderr.
+Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT end the process at once, in every
+phase of an upload, after a last heartbeat that says so. SIGHUP reads the configuration, and a new release of the
+program, once the attempt that is under way has ended. SIGUSR1 writes the stacks of all threads to stderr.
 """
 
 import faulthandler
@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,7 @@ from shipper.checkin import CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.curl import command, head
 from shipper.drain import Drain, Surroundings
+from shipper.ending import SIGNALS, Ending
 from shipper.evidence import Evidence, Watchdog
 from shipper.outcome import Outcome
 from shipper.protocols import by_name
@@ -36,7 +38,8 @@ from spool.again import Reload, again, check_arguments, hold_signals, release_si
 from spool.batch import decode
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
-from spool.errors import ConfigError
+from spool.errors import ConfigError, SpoolDamaged
+from spool.heartbeat import say_stopped
 from spool.human import counted
 from spool.logfmt import fields, log_to
 from spool.reader import SpoolReader
@@ -98,16 +101,33 @@ def surroundings(directory: Path, name: str, destination: DestinationConfig, set
     )
 
 
-def prepared(config: Config, name: str | None) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
-    """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable."""
+def prepared(
+    config: Config, name: str | None, make: Callable[[Path], None]
+) -> tuple[Path, str, DestinationConfig, ShipperConfig]:
+    """Everything `run` and `once` need, with token and folder checked. Raises ConfigError or SpoolUnusable.
+
+    `make` sees to the folder: `run` makes it, because it waits for the collector; `once` wants a spool in it.
+    """
     name, destination = chosen(config, name)
     token_of(destination)
     directory = spool_dir(config)
-    make_directory(directory)
+    make(directory)
     return directory, name, destination, config.section(ShipperConfig, "shipper")
 
 
-def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: IO[str]) -> None:
+def _want_spool(directory: Path) -> None:
+    """Raises SpoolMissing, and creates nothing, unless there is a spool; or SpoolUnusable."""
+    with suppress(SpoolDamaged):  # the collector mends that, and a turn says so
+        SpoolReader(directory).close()
+    make_directory(directory)
+
+
+def _ending(directory: Path, who: str) -> Ending:
+    """Whoever ends this process has its last heartbeat say so."""
+    return Ending(lambda: say_stopped(directory, who, time.time()))
+
+
+def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: IO[str], ending: Ending) -> None:
     """Do `turn` and wait as long as it says; after SIGHUP become this program once more, between two turns.
 
     `held` is the lock of this program: it is given back when nobody has it open any more.
@@ -120,7 +140,7 @@ def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: I
 
     reload = Reload(check_arguments(named_config()), asked.set, refused)
     signal.signal(signal.SIGHUP, reload.ask)
-    release_signals()
+    release_signals(but=SIGNALS)
     while not asked.is_set():
         asked.wait(turn())
     hold_signals()
@@ -128,6 +148,7 @@ def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: I
     close()
     held.close()
     log.info("reloading")
+    ending.leave_to_successor()
     again({})
 
 
@@ -141,21 +162,26 @@ destination_option = click.option(
 def run(name: str | None) -> None:
     """Drain the spool to one destination until ended. SIGHUP reads the configuration anew."""
     log_to()
-    directory, name, destination, settings = prepared(load(named_config()), name)
+    directory, name, destination, settings = prepared(load(named_config()), name, make_directory)
     held = lock(directory, f"shipper-{name}")
+    ending = _ending(directory, f"shipper-{name}")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
-    _turn_for_ever(drain.turn, drain.close, held)
+    _turn_for_ever(drain.turn, drain.close, held, ending)
 
 
 @main.command()
 @destination_option
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Keep trying for so many seconds.")
 def once(name: str | None, wait_s: float) -> None:
-    """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent."""
+    """Send what is unsent now, then end: 0 if all is settled, 75 if something is still unsent.
+
+    Without a spool it creates none, and ends with 2.
+    """
     log_to()
-    directory, name, destination, settings = prepared(load(named_config()), name)
+    directory, name, destination, settings = prepared(load(named_config()), name, _want_spool)
     with lock(directory, f"shipper-{name}"):
+        _ending(directory, f"shipper-{name}")
         drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
         give_up_at = time.monotonic() + wait_s
         while True:
@@ -165,6 +191,7 @@ def once(name: str | None, wait_s: float) -> None:
                 break
             time.sleep(pause_s)
         drain.close()
+        say_stopped(directory, f"shipper-{name}", time.time())
     left = f"{counted(unsent, 'batch', 'batches')} still unsent; `holdfast attempts` says why"
     click.echo(left if unsent else "everything is settled", err=True)
     if unsent:
@@ -293,6 +320,7 @@ def checkin() -> None:
     destinations = {each: config.section(DestinationConfig, f"destination.{each}") for each in names}
     settings = config.section(ShipperConfig, "shipper")
     held = lock(directory, "checkin")
+    ending = _ending(directory, "checkin")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     reporter = CheckIn(
         directory,
@@ -305,7 +333,7 @@ def checkin() -> None:
         time.monotonic,
         random.random,
     )
-    _turn_for_ever(reporter.turn, lambda: None, held)
+    _turn_for_ever(reporter.turn, lambda: None, held, ending)
 
 
 if __name__ == "__main__":

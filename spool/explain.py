@@ -15,6 +15,9 @@ from spool.ledger import Condition
 SHOWN_ATTEMPTS = 3
 """Attempts told of at the beginning and at the end of many."""
 
+SILENT_S = 60.0
+"""A shipper whose last heartbeat is older sends nothing."""
+
 Row = Mapping[str, Any]
 
 
@@ -25,7 +28,8 @@ class Standing:
     `state` is its row of `states` (None: unsent), `attempts` those that carried it and `changes` those that named it,
     both oldest first. `older_unsent` are the unsent batches with lower ids, `newest` tells whether it is of the
     newest window, which goes before them. `silent_s` is how long ago the shipper's
-    last heartbeat was (None: there is none). `max_age_s` is the destination's limit, if it has one.
+    last heartbeat was (None: there is none), `stopped` whether it said that it was stopped. `max_age_s` is the
+    destination's limit, if it has one.
     """
 
     destination: str
@@ -38,6 +42,12 @@ class Standing:
     max_age_s: float | None
     configured: bool = True
     newest: bool = False
+    stopped: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether there seems to be a shipper."""
+        return self.silent_s is not None and self.silent_s <= SILENT_S and not self.stopped
 
     @property
     def word(self) -> State:
@@ -110,8 +120,9 @@ def _unsent(at: Standing, now: float) -> str:
         return f"the destination is parked since {clock(condition.parked_since, now)}: {reason}."
     if at.silent_s is None:
         return "no shipper has run for this destination."
-    if at.silent_s > 60:
-        return f"the shipper has been silent for {span(at.silent_s)}."
+    if not at.runs:
+        silent = span(at.silent_s)
+        return f"the shipper was stopped {silent} ago." if at.stopped else f"the shipper has been silent for {silent}."
     if condition.failures:
         failed = counted(condition.failures, "attempt", "attempts")
         return f"{failed} in a row failed, the last with: {condition.last_error}."
@@ -141,7 +152,7 @@ def _sending(at: Standing, kept: Kept, now: float) -> str:
     condition = at.condition
     if not at.configured:
         return f"nothing. `holdfast prune --destination {at.destination} --apply` sets its file aside."
-    if at.silent_s is None or at.silent_s > 60:
+    if not at.runs:
         return f"it is sent when the shipper runs: holdfast-shipper run --destination {at.destination}."
     parts = []
     if condition.next_try_at is not None:

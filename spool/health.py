@@ -26,6 +26,9 @@ LATE_S, VERY_LATE_S = 300.0, 1800.0
 SILENT_S, VERY_SILENT_S = 30.0, 60.0
 """A commit or a beat may be so old until DEGRADED, until FAIL. Processes beat every 5 s."""
 
+STOPPED = "stopped"
+"""The phase of a process's last beat if it was asked to end (heartbeat.say_stopped)."""
+
 DRAIN_S = 30.0
 """How fast a backlog goes is said of so long: short enough to be true soon after a server has come back."""
 
@@ -246,7 +249,8 @@ def _checkin(facts: Facts) -> Iterator[Finding]:
         return
     age = _since_s(beat.at, facts)
     if age > VERY_SILENT_S:
-        yield State.DEGRADED, f"checkin has been silent for {span(age)}: the server is not told"
+        seen = f"was stopped {span(age)} ago" if beat.phase == STOPPED else f"has been silent for {span(age)}"
+        yield State.DEGRADED, f"checkin {seen}: the server is not told"
 
 
 def _silence(facts: Facts, who: str) -> Iterator[Finding]:
@@ -258,10 +262,16 @@ def _silence(facts: Facts, who: str) -> Iterator[Finding]:
         return
     age = _since_s(beat.at, facts)
     overdue = age - beat.at_most_s
+    if overdue <= SILENT_S:
+        return
+    if beat.phase == STOPPED:
+        seen, then = f"was stopped {span(age)} ago", "nobody has started it again"
+    else:
+        seen, then = f"has been silent for {span(age)} (was in phase {beat.phase})", "is it running?"
     if overdue > VERY_SILENT_S:
-        yield State.FAIL, f"{who} has been silent for {span(age)} (was in phase {beat.phase}): is it running?"
-    elif overdue > SILENT_S:
-        yield State.DEGRADED, f"{who} has been silent for {span(age)} (was in phase {beat.phase})"
+        yield State.FAIL, f"{who} {seen}: {then}"
+    else:
+        yield State.DEGRADED, f"{who} {seen}"
 
 
 def _losses(facts: Facts) -> Iterator[Finding]:

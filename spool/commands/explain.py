@@ -12,6 +12,7 @@ from spool.commands.place import Place
 from spool.delivery import DeliveryReader, within
 from spool.errors import UnknownBatch
 from spool.explain import Kept, Standing, history, what_next, why
+from spool.health import STOPPED
 from spool.heartbeat import heartbeats
 from spool.human import clock, counted
 from spool.ledger import Condition
@@ -76,10 +77,11 @@ def _collected(header: Header, now: float) -> str:
 def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id: int) -> Standing:
     beat = heartbeats(place.directory).get(f"shipper-{name}")
     silent_s = None if beat is None else place.clock() - float(beat["at"])
+    stopped = beat is not None and beat.get("phase") == STOPPED
     max_age_s = place.whole(f"destination.{name}", "max_age_s")
     configured = name in place.config.destinations()
     if delivery is None:
-        return Standing(name, None, (), (), Condition(), 0, silent_s, max_age_s, configured)
+        return Standing(name, None, (), (), Condition(), 0, silent_s, max_age_s, configured, stopped=stopped)
     with SpoolReader(place.directory, name) as beside:
         older = beside.unsent_through(batch_id - 1)
         newest = beside.header(batch_id).window_seq == beside.windows(limit=1)[0]["seq"]
@@ -94,6 +96,7 @@ def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id
         max_age_s,
         configured,
         newest,
+        stopped,
     )
 
 

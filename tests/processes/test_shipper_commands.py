@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spool.heartbeat import heartbeats
 from tests.processes.pipeline import Pipeline, free_port, wait_until
 
 
@@ -32,6 +33,17 @@ def test_once_ends_with_75_while_something_is_unsent(collected: Pipeline) -> Non
     assert done.returncode == 75
     assert "still unsent" in done.stderr and "connection refused" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_once_without_a_spool_says_so_and_creates_nothing(pipeline: Pipeline, folder: bool) -> None:
+    pipeline.command("shipper.receiver.cli", "init")
+    if folder:
+        pipeline.spool.mkdir()
+    before = sorted(pipeline.home.rglob("*"))
+    done = pipeline.command("shipper.cli", "once", check=False)
+    assert done.returncode == 2 and f"{pipeline.spool}/spool.db: no such file" in done.stderr
+    assert sorted(pipeline.home.rglob("*")) == before and "Traceback" not in done.stderr
 
 
 def test_ping_times_each_phase_and_says_what_the_answer_would_mean(collected: Pipeline) -> None:
@@ -124,6 +136,29 @@ def test_check_is_content_with_what_run_would_start_with(pipeline: Pipeline) -> 
     (pipeline.home / "receiver/ca.pem").unlink()
     done = pipeline.command("shipper.cli", "check", check=False)
     assert done.returncode == 78 and "ca.pem" in done.stderr
+
+
+def phases(pipeline: Pipeline) -> dict[str, str]:
+    return {who: each["phase"] for who, each in heartbeats(pipeline.spool).items()}
+
+
+def test_who_was_asked_to_end_says_so_and_who_was_killed_or_reloads_does_not(pipeline: Pipeline) -> None:
+    who = {"collector": "collector", "shipper": "shipper-main", "checkin": "checkin"}
+    pipeline.start("receiver", *who)
+    wait_until(lambda: set(phases(pipeline)) == set(who.values()), 20, "everybody's first heartbeat")
+    for each in who:
+        pipeline.processes[each].send_signal(signal.SIGHUP)
+    wait_until(lambda: all(" reloading" in pipeline.log(each) for each in who), 20, "everybody reloads")
+    assert "stopped" not in phases(pipeline).values()
+    wait_until(pipeline.received_keys, 20, "a batch at the receiver")
+    assert [pipeline.end(each) for each in who] == [0, -signal.SIGTERM, -signal.SIGTERM]
+    assert phases(pipeline) == dict.fromkeys(who.values(), "stopped")
+    pipeline.command("shipper.cli", "once", "--wait", "10")
+    assert phases(pipeline)["shipper-main"] == "stopped"
+    pipeline.start("collector")
+    wait_until(lambda: phases(pipeline)["collector"] == "collecting", 10, "the collector's heartbeat")
+    pipeline.end("collector", signal.SIGKILL)
+    assert phases(pipeline)["collector"] == "collecting"
 
 
 def test_sighup_reads_the_configuration_anew_between_two_attempts_and_refuses_a_bad_one(pipeline: Pipeline) -> None:

@@ -38,8 +38,8 @@ def main(**changes: object) -> Callable[[Facts], Facts]:
     )
 
 
-def beat(who: str, age_s: float) -> Callable[[Facts], Facts]:
-    return lambda facts: dataclasses.replace(facts, beats={**facts.beats, who: Beat(NOW - age_s, "sending", 1)})
+def beat(who: str, age_s: float, phase: str = "sending") -> Callable[[Facts], Facts]:
+    return lambda facts: dataclasses.replace(facts, beats={**facts.beats, who: Beat(NOW - age_s, phase, 1)})
 
 
 def gone(who: str) -> Callable[[Facts], Facts]:
@@ -72,6 +72,10 @@ CASES = [
     ("shipper frozen", beat("shipper-main", 61), State.FAIL, "main: shipper-main has been silent for 1m01s"),
     ("shipper gone", gone("shipper-main"), State.FAIL, "main: shipper-main has left no heartbeat"),
     ("check-in frozen", beat("checkin", 61), State.DEGRADED, "checkin has been silent"),
+    ("collector just stopped", beat("collector", 29, "stopped"), State.OK, ""),
+    ("collector stopped", beat("collector", 31, "stopped"), State.DEGRADED, "collector was stopped 31s ago"),
+    ("shipper stopped", beat("shipper-main", 65, "stopped"), State.FAIL, "main: shipper-main was stopped 1m05s ago"),
+    ("check-in stopped", beat("checkin", 65, "stopped"), State.DEGRADED, "checkin was stopped 1m05s ago: the server"),
     ("no check-in at all", gone("checkin"), State.OK, ""),
     (
         "losses",

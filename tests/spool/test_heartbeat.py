@@ -3,7 +3,7 @@
 import json
 import os
 
-from spool.heartbeat import beat, heartbeats
+from spool.heartbeat import beat, heartbeats, say_stopped
 
 
 def test_a_beat_says_who_when_and_what(tmp_path):
@@ -30,6 +30,23 @@ def test_a_beat_that_cannot_be_written_is_lost_quietly(tmp_path):
     (tmp_path / "heartbeat-collector.json").mkdir()
     beat(tmp_path, "collector", 1.0, "collecting")
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat-collector.json"]
+
+
+def test_the_last_beat_says_that_it_was_the_last_and_keeps_what_a_successor_needs(tmp_path):
+    beat(tmp_path, "shipper-main", 1.0, "sending", ids="1-9", at_most_s=25.0, told_until={"main": 7.0})
+    say_stopped(tmp_path, "shipper-main", 2.0)
+    said = json.loads((tmp_path / "heartbeat-shipper-main.json").read_text())
+    assert said == {
+        "who": "shipper-main", "pid": os.getpid(), "at": 2.0, "phase": "stopped", "told_until": {"main": 7.0},
+    }  # fmt: skip
+
+
+def test_who_has_not_beaten_yet_does_not_speak_for_the_one_before(tmp_path):
+    say_stopped(tmp_path, "collector", 2.0)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "heartbeat-collector.json").write_text('{"who": "collector", "pid": 1, "at": 1, "phase": "collecting"}')
+    say_stopped(tmp_path, "collector", 2.0)
+    assert heartbeats(tmp_path)["collector"]["phase"] == "collecting"
 
 
 def test_unreadable_beats_are_left_out(tmp_path):

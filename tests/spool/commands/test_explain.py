@@ -32,6 +32,9 @@ def test_an_unsent_batch_says_what_it_waits_for(made) -> None:
     beat(made.directory, "shipper-main", time.time() - 600, "waiting")
     made.delivery().set_condition(Condition())
     assert "Unsent: the shipper has been silent for 10m" in made.run("explain", "3").stdout
+    beat(made.directory, "shipper-main", time.time() - 5, "stopped")
+    screen = made.run("explain", "3").stdout
+    assert "Unsent: the shipper was stopped 5s ago." in screen and "it is sent when the shipper runs" in screen
 
 
 def test_dead_expired_and_held_name_the_command_that_changes_it(made) -> None:

@@ -29,6 +29,13 @@ def test_each_process_says_since_when_it_runs(made) -> None:
     assert re.search(r"main       waiting, beat \ds ago   since 2h   last ack", made.run("status").stdout)
 
 
+def test_a_process_that_was_stopped_says_so(made) -> None:
+    made.commit(1)
+    made.acknowledge([1])
+    beat(made.directory, "collector", time.time() - 3, "stopped")
+    assert re.search(r"collector  stopped \ds ago   last commit", made.run("status").stdout)
+
+
 def test_malformed_lines_are_visible_by_reason(made) -> None:
     made.commit(3, rejected={"bad_value": 2, "no_colon": 1})
     made.acknowledge([1, 2, 3])
