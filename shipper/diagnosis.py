@@ -45,6 +45,9 @@ SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 """The first row whose exception it is."""
 
+MAYBE_TLS = "; does it want https rather than http?"
+"""Of a peer that hangs up on plain HTTP without a byte: it awaits a handshake. RemoteDisconnected is a reset, too."""
+
 OF_ANOTHER_AUTHORITY = (
     "if it is the right server, set ca_file to its authority's certificate and use a name that its own one has"
 )
@@ -78,10 +81,10 @@ def out_of_time(failure: BaseException) -> bool:
     return isinstance(cause, TimeoutError) and cause.errno is None  # with errno it is the kernel's ETIMEDOUT
 
 
-def explain(failure: BaseException, budget: Budget, deadline_s: float, connect_deadline_s: float, host: str) -> str:
-    """The sentence. `host` stands for the peer until there is an address."""
+def explain(failure: BaseException, budget: Budget, deadline_s: float, connect_deadline_s: float, url: str) -> str:
+    """The sentence. The host in `url` stands for the peer until there is an address."""
     cause = root(failure)
-    peer = budget.address or host
+    peer = budget.address or url.partition("//")[2].partition("/")[0].rpartition("@")[2]
     where = WHILE[budget.phase].format(peer)
     if out_of_time(cause):
         whole = budget.limit is budget.deadline or budget.deadline.passed()
@@ -94,5 +97,6 @@ def explain(failure: BaseException, budget: Budget, deadline_s: float, connect_d
     detail = getattr(cause, "reason", None) or str(cause) or type(cause).__name__
     for kinds, sentence in SENTENCES:
         if isinstance(cause, kinds):
-            return sentence.format(where=where, peer=peer, detail=detail)
+            unheard = url.startswith("http:") and isinstance(cause, ConnectionResetError) and not budget.received_bytes
+            return sentence.format(where=where, peer=peer, detail=detail) + (MAYBE_TLS if unheard else "")
     return f"{detail} ({where})"

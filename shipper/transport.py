@@ -84,9 +84,8 @@ class Transport:
             try:
                 response = self._exchange(request, budget)
             except FAILURES as failure:
-                host = request.url.partition("//")[2].partition("/")[0].rpartition("@")[2]
                 struck = out_of_time(failure)
-                error = explain(failure, budget, deadline_s, self._connect_deadline_s, host)
+                error = explain(failure, budget, deadline_s, self._connect_deadline_s, request.url)
             finally:  # also when a signal handler raises: nothing half-sent stays behind
                 phase = budget.phase or Phase.DNS
                 exceeded = response is None and budget.deadline.passed()

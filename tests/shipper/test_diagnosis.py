@@ -14,13 +14,16 @@ from shipper.resolver import NameUnresolved
 PEER = "192.0.2.7:443"
 
 
-def told(failure: BaseException, phase: Phase | None, limit_s: float = 20) -> str:
+def told(
+    failure: BaseException, phase: Phase | None, limit_s: float = 20, scheme: str = "https", received_bytes: int = 0
+) -> str:
     budget = Budget(Deadline.after(20, time.monotonic))
     budget.phase = phase
     budget.address = PEER if phase not in (None, Phase.DNS) else None
     if limit_s != 20:
         budget.limit = budget.deadline.sooner(limit_s)
-    return explain(failure, budget, 20, limit_s, "metrics.example.net")
+    budget.received_bytes = received_bytes
+    return explain(failure, budget, 20, limit_s, f"{scheme}://metrics.example.net/v1/batches")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,14 @@ def test_a_certificate_that_is_refused_is_told_with_what_would_help(code: int, a
     refused.verify_code, refused.verify_message = code, "why"
     sentence = told(refused, Phase.TLS)
     assert sentence.startswith(f"{PEER} is not to be trusted: certificate verify failed: why; ") and advice in sentence
+
+
+@pytest.mark.parametrize("failure", [http.client.RemoteDisconnected("gone"), ConnectionResetError()])
+def test_a_peer_that_hangs_up_on_plain_http_without_a_byte_may_want_https(failure: ConnectionResetError) -> None:
+    hint = "; does it want https rather than http?"
+    assert told(failure, Phase.WAIT, scheme="http").endswith(hint)
+    assert "https" not in told(failure, Phase.WAIT, scheme="http", received_bytes=1)
+    assert "https" not in told(failure, Phase.WAIT, scheme="https")
 
 
 def test_the_limit_for_connecting_has_its_own_sentence() -> None:
