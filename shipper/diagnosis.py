@@ -46,7 +46,7 @@ SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 """The first row whose exception it is."""
 
 MAYBE_TLS = "; does it want https rather than http?"
-"""Of a peer that hangs up on plain HTTP without a byte: one that awaits a handshake. RemoteDisconnected is a reset, too."""
+"""Of a peer that hangs up on plain HTTP without a byte: it awaits a handshake. RemoteDisconnected is a reset, too."""
 
 OF_ANOTHER_AUTHORITY = (
     "if it is the right server, set ca_file to its authority's certificate and use a name that its own one has"

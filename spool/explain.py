@@ -116,7 +116,7 @@ def _unsent(at: Standing, now: float) -> str:
     if not at.configured:
         return "this destination is not configured any more."
     if condition.parked_since is not None:
-        reason = condition.parked_reason or "no reason kept"
+        reason = (condition.parked_reason or "no reason kept").rstrip(".")  # a sentence, or a server's words
         return f"the destination is parked since {clock(condition.parked_since, now)}: {reason}."
     if at.silent_s is None:
         return "no shipper has run for this destination."

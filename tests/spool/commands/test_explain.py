@@ -27,8 +27,9 @@ def test_an_unsent_batch_says_what_it_waits_for(made) -> None:
     assert "Unsent: 2 attempts in a row failed, the last with: deadline 20 s." in screen
     assert "the next try is in" in screen and "the newest window goes first, before 2 older batches" in screen
     assert "1 older batch is before it" in made.run("explain", "2").stdout
-    made.delivery().set_condition(Condition(parked_since=time.time(), parked_reason="401 no token"))
-    assert "parked since" in made.run("explain", "3").stdout
+    made.delivery().set_condition(Condition(parked_since=time.time(), parked_reason="token_file t: gone. Mend it."))
+    screen = made.run("explain", "3").stdout
+    assert "parked since" in screen and "token_file t: gone. Mend it.\n" in screen
     beat(made.directory, "shipper-main", time.time() - 600, "waiting")
     made.delivery().set_condition(Condition())
     assert "Unsent: the shipper has been silent for 10m" in made.run("explain", "3").stdout
