@@ -28,7 +28,6 @@ from spool.batch import Batch, Window
 from spool.errand import Done, Errand, Errands
 from spool.errors import HoldfastError, SpoolBusy, SpoolDamaged, SpoolMissing
 from spool.evict import Evicted, Evictor
-from spool.health import STOPPED
 from spool.heartbeat import beat, heartbeats
 from spool.writer import NUMBERS, SpoolWriter
 
@@ -129,7 +128,7 @@ class Committer:
         self._current: Finished | Window | None = None  # not committed yet; then with its points made
         self._shed: list[tuple[Window, str]] = []  # with the reason
         self._newly_shed = 0
-        self._stopping = self._reloading = False
+        self._stopping = False
         self._failures = 0
         self._again_mono = self._beat_mono = float("-inf")
         self.commit_ms: float | None = None
@@ -175,15 +174,14 @@ class Committer:
                 self._newly_shed += 1
             self._changed.notify()
 
-    def finish(self, within_s: float, reloading: bool = False) -> bool:
-        """Commit what is left, end the thread and close the spool; say in a last heartbeat that this was a stop.
+    def finish(self, within_s: float) -> bool:
+        """Commit what is left, end the thread and close the spool.
 
-        With `reloading` there is no such heartbeat, because the same process goes on.
         Returns after `within_s` at the latest; False if the spool still held the thread then, so that what is
         `waiting` will be lost with the process.
         """
         with self._changed:
-            self._stopping, self._reloading = True, reloading
+            self._stopping = True
             self._changed.notify()
         self._thread.join(within_s)
         return not self._thread.is_alive()
@@ -346,8 +344,6 @@ class Committer:
                 lastwords.leave(self._directory, left, self._wall())
             self._tell(Lost(len(left), sum(each.lines for each in left), lastwords.REASON))
         self._close_writer()
-        if not self._reloading:
-            self._beat(STOPPED)
 
     def _set_aside(self) -> None:
         """Give a damaged file up; opening the spool again makes a new one, and begins to save what is in the old."""

@@ -103,7 +103,7 @@ def run() -> None:
             reloading = collector.run()
             if reloading:
                 _leave_signals(collector, asked)
-            if not committer.finish(STOP_S, reloading):
+            if not committer.finish(STOP_S):
                 lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
                 log_outcome(log, sparingly, lost)
                 return

@@ -1,8 +1,8 @@
 """`holdfast-shipper`: the shell around Drain and CheckIn - options, configuration, clocks, signals, waiting.
 
-Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT end the process at once, in every
-phase of an upload, after a last heartbeat that says so. SIGHUP reads the configuration, and a new release of the
-program, once the attempt that is under way has ended. SIGUSR1 writes the stacks of all threads to stderr.
+Nothing needs a shutdown: what is in flight lives in no file, so SIGTERM and SIGINT keep their default action and end
+the process at once, in every phase of an upload. SIGHUP reads the configuration, and a new release of the program, once
+the attempt that is under way has ended. SIGUSR1 writes the stacks of all threads to stderr.
 """
 
 import faulthandler
@@ -29,7 +29,6 @@ from shipper.checkin import CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig, token_of
 from shipper.curl import command, head
 from shipper.drain import Drain, Surroundings
-from shipper.ending import SIGNALS, Ending
 from shipper.evidence import Evidence, Watchdog
 from shipper.outcome import Outcome
 from shipper.protocols import by_name
@@ -39,7 +38,6 @@ from spool.batch import decode
 from spool.config import Config, SpoolConfig, load, spool_dir
 from spool.connection import lock, make_directory
 from spool.errors import ConfigError, SpoolDamaged
-from spool.heartbeat import say_stopped
 from spool.human import counted
 from spool.logfmt import fields, log_to
 from spool.reader import SpoolReader
@@ -122,12 +120,7 @@ def _want_spool(directory: Path) -> None:
     make_directory(directory)
 
 
-def _ending(directory: Path, who: str) -> Ending:
-    """Whoever ends this process has its last heartbeat say so."""
-    return Ending(lambda: say_stopped(directory, who, time.time()))
-
-
-def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: IO[str], ending: Ending) -> None:
+def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: IO[str]) -> None:
     """Do `turn` and wait as long as it says; after SIGHUP become this program once more, between two turns.
 
     `held` is the lock of this program: it is given back when nobody has it open any more.
@@ -140,7 +133,7 @@ def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: I
 
     reload = Reload(check_arguments(named_config()), asked.set, refused)
     signal.signal(signal.SIGHUP, reload.ask)
-    release_signals(but=SIGNALS)
+    release_signals()
     while not asked.is_set():
         asked.wait(turn())
     hold_signals()
@@ -148,7 +141,6 @@ def _turn_for_ever(turn: Callable[[], float], close: Callable[[], None], held: I
     close()
     held.close()
     log.info("reloading")
-    ending.leave_to_successor()
     again({})
 
 
@@ -164,10 +156,9 @@ def run(name: str | None) -> None:
     log_to()
     directory, name, destination, settings = prepared(load(named_config()), name, make_directory)
     held = lock(directory, f"shipper-{name}")
-    ending = _ending(directory, f"shipper-{name}")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
-    _turn_for_ever(drain.turn, drain.close, held, ending)
+    _turn_for_ever(drain.turn, drain.close, held)
 
 
 @main.command()
@@ -181,7 +172,6 @@ def once(name: str | None, wait_s: float) -> None:
     log_to()
     directory, name, destination, settings = prepared(load(named_config()), name, _want_spool)
     with lock(directory, f"shipper-{name}"):
-        _ending(directory, f"shipper-{name}")
         drain = Drain(directory, name, destination, settings, surroundings(directory, name, destination, settings))
         give_up_at = time.monotonic() + wait_s
         while True:
@@ -191,7 +181,6 @@ def once(name: str | None, wait_s: float) -> None:
                 break
             time.sleep(pause_s)
         drain.close()
-        say_stopped(directory, f"shipper-{name}", time.time())
     left = f"{counted(unsent, 'batch', 'batches')} still unsent; `holdfast attempts` says why"
     click.echo(left if unsent else "everything is settled", err=True)
     if unsent:
@@ -320,7 +309,6 @@ def checkin() -> None:
     destinations = {each: config.section(DestinationConfig, f"destination.{each}") for each in names}
     settings = config.section(ShipperConfig, "shipper")
     held = lock(directory, "checkin")
-    ending = _ending(directory, "checkin")
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     reporter = CheckIn(
         directory,
@@ -333,7 +321,7 @@ def checkin() -> None:
         time.monotonic,
         random.random,
     )
-    _turn_for_ever(reporter.turn, lambda: None, held, ending)
+    _turn_for_ever(reporter.turn, lambda: None, held)
 
 
 if __name__ == "__main__":

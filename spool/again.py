@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NoReturn
@@ -37,9 +37,9 @@ def hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
-def release_signals(but: Collection[signal.Signals] = ()) -> None:
-    """Take what has waited, and what comes, `but` what a thread waits for. To be called when the handlers are there."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, set(SIGNALS) - set(but))
+def release_signals() -> None:
+    """Take what has waited, and what comes. To be called when the handlers are there."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def program(original: Sequence[str], arguments: Sequence[str]) -> list[str]:

@@ -43,6 +43,9 @@ _TEXT = partial(str, encoding="utf-8", errors="replace")
 """How text is read. One byte that the disk changed must not keep the rows beside it from being read: a hash, a key or
 an identity that is wrong is noticed where it is compared."""
 
+LOOKS, LOOK_S = 5, 0.01
+"""Who starts tries so often for its lock, which somebody may be looking at."""
+
 _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -125,7 +128,7 @@ def lock(directory: Path, who: str) -> IO[str]:
     except OSError as error:
         raise SpoolUnusable(f"{path}: {error.strerror}. Run as the owner of the folder.") from None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except BlockingIOError:
         file.seek(0)
         owner = file.read().strip() or "?"
@@ -141,8 +144,21 @@ def lock(directory: Path, who: str) -> IO[str]:
     return file
 
 
-def runs(directory: Path, who: str) -> bool:
-    """Whether the process `who` of this spool runs: it holds its lock as long as it lives.
+def _lock(file: IO[str]) -> None:
+    """Lock it. Raises BlockingIOError if somebody has it for longer than a look (`runs`)."""
+    for left in reversed(range(LOOKS)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(LOOK_S)
+        else:
+            return
+
+
+def runs(directory: Path, who: str) -> bool | None:
+    """Whether the process `who` of this spool runs: it holds its lock as long as it lives. None if there was never one.
 
     To look, the lock is shared for some microseconds; creates nothing.
     """
@@ -152,7 +168,7 @@ def runs(directory: Path, who: str) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     return False
 
 

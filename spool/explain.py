@@ -28,7 +28,7 @@ class Standing:
     `state` is its row of `states` (None: unsent), `attempts` those that carried it and `changes` those that named it,
     both oldest first. `older_unsent` are the unsent batches with lower ids, `newest` tells whether it is of the
     newest window, which goes before them. `silent_s` is how long ago the shipper's
-    last heartbeat was (None: there is none), `stopped` whether it said that it was stopped. `max_age_s` is the
+    last heartbeat was (None: there is none), `ended` whether it runs no more. `max_age_s` is the
     destination's limit, if it has one.
     """
 
@@ -42,12 +42,12 @@ class Standing:
     max_age_s: float | None
     configured: bool = True
     newest: bool = False
-    stopped: bool = False
+    ended: bool = False
 
     @property
     def runs(self) -> bool:
         """Whether there seems to be a shipper."""
-        return self.silent_s is not None and self.silent_s <= SILENT_S and not self.stopped
+        return self.silent_s is not None and self.silent_s <= SILENT_S and not self.ended
 
     @property
     def word(self) -> State:
@@ -122,7 +122,7 @@ def _unsent(at: Standing, now: float) -> str:
         return "no shipper has run for this destination."
     if not at.runs:
         silent = span(at.silent_s)
-        return f"the shipper was stopped {silent} ago." if at.stopped else f"the shipper has been silent for {silent}."
+        return f"the shipper ended {silent} ago." if at.ended else f"the shipper has been silent for {silent}."
     if condition.failures:
         failed = counted(condition.failures, "attempt", "attempts")
         return f"{failed} in a row failed, the last with: {condition.last_error}."

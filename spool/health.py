@@ -26,8 +26,8 @@ LATE_S, VERY_LATE_S = 300.0, 1800.0
 SILENT_S, VERY_SILENT_S = 30.0, 60.0
 """A commit or a beat may be so old until DEGRADED, until FAIL. Processes beat every 5 s."""
 
-STOPPED = "stopped"
-"""The phase of a process's last beat if it was asked to end (heartbeat.say_stopped)."""
+ENDED = "ended"
+"""The phase of a process that runs no more (heartbeat.ended)."""
 
 DRAIN_S = 30.0
 """How fast a backlog goes is said of so long: short enough to be true soon after a server has come back."""
@@ -249,7 +249,7 @@ def _checkin(facts: Facts) -> Iterator[Finding]:
         return
     age = _since_s(beat.at, facts)
     if age > VERY_SILENT_S:
-        seen = f"was stopped {span(age)} ago" if beat.phase == STOPPED else f"has been silent for {span(age)}"
+        seen = f"ended {span(age)} ago" if beat.phase == ENDED else f"has been silent for {span(age)}"
         yield State.DEGRADED, f"checkin {seen}: the server is not told"
 
 
@@ -264,8 +264,8 @@ def _silence(facts: Facts, who: str) -> Iterator[Finding]:
     overdue = age - beat.at_most_s
     if overdue <= SILENT_S:
         return
-    if beat.phase == STOPPED:
-        seen, then = f"was stopped {span(age)} ago", "nobody has started it again"
+    if beat.phase == ENDED:
+        seen, then = f"ended {span(age)} ago", "nobody has started it again"
     else:
         seen, then = f"has been silent for {span(age)} (was in phase {beat.phase})", "is it running?"
     if overdue > VERY_SILENT_S:

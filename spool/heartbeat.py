@@ -3,16 +3,22 @@
 `heartbeat-WHO.json` in the spool's folder holds {"who", "pid", "at", "phase", ...facts}. It is
 written to a temporary name and renamed, so a reader sees the old one or the new one. A heartbeat is a sign of life
 for the watchdog and for `status`; health is judged by deliveries, not by it. A phase that may last longer than the
-pause between two beats says so in the fact `at_most_s`. The last beat of a process that was asked to end has the phase
-`health.STOPPED`, so that nobody takes it for one that hangs.
+pause between two beats says so in the fact `at_most_s`.
+
+That a process has ended, by whatever, is told by its lock, which the kernel gives back: nobody has to say so while it
+is being stopped, and SIGTERM can keep its default action.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spool.health import STOPPED
+from spool.connection import runs
+
+ENDED_S = 6.0
+"""A lock that nobody holds for so long is not that of a program which becomes its successor: that takes a second."""
 
 
 def beat(directory: Path, who: str, at: float, phase: str, **facts: Any) -> None:
@@ -35,15 +41,9 @@ def beat(directory: Path, who: str, at: float, phase: str, **facts: Any) -> None
             pass  # no folder, or it is read-only: the missing beat tells
 
 
-def say_stopped(directory: Path, who: str, at: float) -> None:
-    """Let this process's last heartbeat say that it was stopped at `at`; what else it told stays, for a successor.
-
-    Does nothing before its first one.
-    """
-    last = heartbeats(directory).get(who, {})
-    if last.get("pid") == os.getpid():
-        passing = ("who", "pid", "at", "phase", "at_most_s", "ids", "touched_at")
-        beat(directory, who, at, STOPPED, **{name: each for name, each in last.items() if name not in passing})
+def ended(directory: Path, who: str, last: Mapping[str, Any], now: float) -> bool:
+    """Whether the process whose `last` heartbeat this is has ended: nobody has its lock, and it beat before ENDED_S."""
+    return now - float(last["at"]) > ENDED_S and runs(directory, who) is False
 
 
 def heartbeats(directory: Path) -> dict[str, dict[str, Any]]:

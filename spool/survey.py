@@ -17,8 +17,8 @@ from typing import Any
 from spool.config import SpoolConfig
 from spool.delivery import DeliveryReader, destinations_on_disk, file_name
 from spool.errors import HoldfastError
-from spool.health import DRAIN_S, RECENT_S, Beat, Destination, Disk, Facts, Intake, Losses
-from spool.heartbeat import heartbeats
+from spool.health import DRAIN_S, ENDED, RECENT_S, Beat, Destination, Disk, Facts, Intake, Losses
+from spool.heartbeat import ended, heartbeats
 from spool.reader import SpoolReader
 
 HOUR_S, WEEK_S = 3600.0, 604_800.0
@@ -46,7 +46,7 @@ def survey(directory: Path, destinations: Sequence[str], limits: SpoolConfig, in
             directory=str(directory.absolute()),
             spool_id=reader.spool_id,
             intake=_intake(reader, directory, beats, interval_s, now),
-            beats=_beats(directory, beats),
+            beats=_beats(directory, beats, now),
             destinations=tuple(found),
             losses=_losses(reader, now),
             disk=_disk(directory, limits, unsent_bytes, _grows_bytes_per_s(reader)),
@@ -65,11 +65,11 @@ def folder_bytes(directory: Path) -> int:
     return total
 
 
-def _beats(directory: Path, beats: Mapping[str, Mapping[str, Any]]) -> dict[str, Beat]:
+def _beats(directory: Path, beats: Mapping[str, Mapping[str, Any]], now: float) -> dict[str, Beat]:
     return {
         who: Beat(
             at=float(beat["at"]),
-            phase=str(beat.get("phase", "?")),
+            phase=ENDED if ended(directory, who, beat, now) else str(beat.get("phase", "?")),
             pid=int(beat.get("pid", 0)),
             at_most_s=float(beat.get("at_most_s", 0)),
             started_at=_started_at(directory, who),

@@ -12,8 +12,7 @@ from spool.commands.place import Place
 from spool.delivery import DeliveryReader, within
 from spool.errors import UnknownBatch
 from spool.explain import Kept, Standing, history, what_next, why
-from spool.health import STOPPED
-from spool.heartbeat import heartbeats
+from spool.heartbeat import ended, heartbeats
 from spool.human import clock, counted
 from spool.ledger import Condition
 from spool.output import as_json, printable
@@ -77,11 +76,11 @@ def _collected(header: Header, now: float) -> str:
 def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id: int) -> Standing:
     beat = heartbeats(place.directory).get(f"shipper-{name}")
     silent_s = None if beat is None else place.clock() - float(beat["at"])
-    stopped = beat is not None and beat.get("phase") == STOPPED
+    gone = beat is not None and ended(place.directory, f"shipper-{name}", beat, place.clock())
     max_age_s = place.whole(f"destination.{name}", "max_age_s")
     configured = name in place.config.destinations()
     if delivery is None:
-        return Standing(name, None, (), (), Condition(), 0, silent_s, max_age_s, configured, stopped=stopped)
+        return Standing(name, None, (), (), Condition(), 0, silent_s, max_age_s, configured, ended=gone)
     with SpoolReader(place.directory, name) as beside:
         older = beside.unsent_through(batch_id - 1)
         newest = beside.header(batch_id).window_seq == beside.windows(limit=1)[0]["seq"]
@@ -96,7 +95,7 @@ def _standing(place: Place, name: str, delivery: DeliveryReader | None, batch_id
         max_age_s,
         configured,
         newest,
-        stopped,
+        gone,
     )
 
 

@@ -6,7 +6,7 @@ import click
 
 from spool.commands.place import Place
 from spool.commands.watching import watchable
-from spool.health import STOPPED, Destination, Disk, Facts, Health, State, as_json, judge
+from spool.health import ENDED, Destination, Disk, Facts, Health, State, as_json, judge
 from spool.human import ago, clock, count, counted, size, span, sparkline
 from spool.output import as_json as json_text
 from spool.output import printable
@@ -104,8 +104,8 @@ def _process(facts: Facts, who: str) -> str:
     beat = facts.beats.get(who)
     if beat is None:
         return "no heartbeat"
-    if beat.phase == STOPPED:
-        return f"stopped {ago(beat.at, facts.at)}"
+    if beat.phase == ENDED:
+        return f"ended {ago(beat.at, facts.at)}"
     said = f"{beat.phase}, beat {ago(beat.at, facts.at)}"
     return said if beat.started_at is None else f"{said}   since {span(facts.at - beat.started_at)}"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from spool.heartbeat import heartbeats
 from tests.processes.pipeline import Pipeline, free_port, wait_until
 
 
@@ -138,27 +137,17 @@ def test_check_is_content_with_what_run_would_start_with(pipeline: Pipeline) -> 
     assert done.returncode == 78 and "ca.pem" in done.stderr
 
 
-def phases(pipeline: Pipeline) -> dict[str, str]:
-    return {who: each["phase"] for who, each in heartbeats(pipeline.spool).items()}
+def test_status_tells_who_has_ended_however_it_ended(pipeline: Pipeline) -> None:
+    pipeline.start("receiver", "collector", "shipper", "checkin")
 
+    def phases() -> dict[str, str]:
+        return {who: each["phase"] for who, each in pipeline.operator("status")["beats"].items()}
 
-def test_who_was_asked_to_end_says_so_and_who_was_killed_or_reloads_does_not(pipeline: Pipeline) -> None:
-    who = {"collector": "collector", "shipper": "shipper-main", "checkin": "checkin"}
-    pipeline.start("receiver", *who)
-    wait_until(lambda: set(phases(pipeline)) == set(who.values()), 20, "everybody's first heartbeat")
-    for each in who:
-        pipeline.processes[each].send_signal(signal.SIGHUP)
-    wait_until(lambda: all(" reloading" in pipeline.log(each) for each in who), 20, "everybody reloads")
-    assert "stopped" not in phases(pipeline).values()
-    wait_until(pipeline.received_keys, 20, "a batch at the receiver")
-    assert [pipeline.end(each) for each in who] == [0, -signal.SIGTERM, -signal.SIGTERM]
-    assert phases(pipeline) == dict.fromkeys(who.values(), "stopped")
-    pipeline.command("shipper.cli", "once", "--wait", "10")
-    assert phases(pipeline)["shipper-main"] == "stopped"
-    pipeline.start("collector")
-    wait_until(lambda: phases(pipeline)["collector"] == "collecting", 10, "the collector's heartbeat")
-    pipeline.end("collector", signal.SIGKILL)
-    assert phases(pipeline)["collector"] == "collecting"
+    wait_until(lambda: set(phases()) == {"collector", "shipper-main", "checkin"}, 20, "everybody's first heartbeat")
+    pipeline.end("collector")
+    pipeline.end("shipper", signal.SIGKILL)
+    wait_until(lambda: [phases()[each] for each in ("collector", "shipper-main")] == ["ended"] * 2, 20, "both ended")
+    assert phases()["checkin"] != "ended"
 
 
 def test_sighup_reads_the_configuration_anew_between_two_attempts_and_refuses_a_bad_one(pipeline: Pipeline) -> None:

@@ -145,6 +145,14 @@ def test_a_lock_is_held_as_long_as_its_file_is_open(tmp_path):
     lock(tmp_path, "shipper-main").close()
 
 
+def test_who_only_looks_whether_somebody_runs_keeps_nobody_from_starting(tmp_path, monkeypatch):
+    lock(tmp_path, "collector").close()
+    with (tmp_path / "collector.lock").open("rb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        monkeypatch.setattr("spool.connection.time.sleep", lambda _s: fcntl.flock(look, fcntl.LOCK_UN))
+        lock(tmp_path, "collector").close()
+
+
 def test_on_a_full_disk_a_lock_holds_without_its_label_and_is_given_back(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))

@@ -3,7 +3,8 @@
 import json
 import os
 
-from spool.heartbeat import beat, heartbeats, say_stopped
+from spool.connection import lock
+from spool.heartbeat import ENDED_S, beat, ended, heartbeats
 
 
 def test_a_beat_says_who_when_and_what(tmp_path):
@@ -32,23 +33,6 @@ def test_a_beat_that_cannot_be_written_is_lost_quietly(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat-collector.json"]
 
 
-def test_the_last_beat_says_that_it_was_the_last_and_keeps_what_a_successor_needs(tmp_path):
-    beat(tmp_path, "shipper-main", 1.0, "sending", ids="1-9", at_most_s=25.0, told_until={"main": 7.0})
-    say_stopped(tmp_path, "shipper-main", 2.0)
-    said = json.loads((tmp_path / "heartbeat-shipper-main.json").read_text())
-    assert said == {
-        "who": "shipper-main", "pid": os.getpid(), "at": 2.0, "phase": "stopped", "told_until": {"main": 7.0},
-    }  # fmt: skip
-
-
-def test_who_has_not_beaten_yet_does_not_speak_for_the_one_before(tmp_path):
-    say_stopped(tmp_path, "collector", 2.0)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "heartbeat-collector.json").write_text('{"who": "collector", "pid": 1, "at": 1, "phase": "collecting"}')
-    say_stopped(tmp_path, "collector", 2.0)
-    assert heartbeats(tmp_path)["collector"]["phase"] == "collecting"
-
-
 def test_unreadable_beats_are_left_out(tmp_path):
     beat(tmp_path, "shipper-main", 1.0, "idle")
     for name, text in (("a", "{"), ("b", "[]"), ("c", "{}"), ("d", "null"), ("e", "\xff")):
@@ -66,3 +50,14 @@ def test_a_beat_that_finds_no_room_touches_the_old_one(tmp_path):
     assert before["at"] == after["at"] == 1.0
     assert before["touched_at"] == 5 < after["touched_at"]
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat-collector.json"]
+
+
+def test_who_has_ended_is_told_by_the_lock_and_not_in_the_moment_of_a_reload(tmp_path):
+    beat(tmp_path, "collector", 100.0, "collecting")
+    last = heartbeats(tmp_path)["collector"]
+    later = 100.1 + ENDED_S
+    assert not ended(tmp_path, "collector", last, later), "without a lock there is nothing to tell by"
+    with lock(tmp_path, "collector"):
+        assert not ended(tmp_path, "collector", last, later)
+    assert not ended(tmp_path, "collector", last, 100.0 + ENDED_S)
+    assert ended(tmp_path, "collector", last, later)

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from spool.batch import State
+from spool.connection import lock
 from spool.delivery import Condition, Settled
 from spool.explain import SHOWN_ATTEMPTS, Kept, Standing, history, what_next, why
 from spool.heartbeat import beat
@@ -33,9 +34,10 @@ def test_an_unsent_batch_says_what_it_waits_for(made) -> None:
     beat(made.directory, "shipper-main", time.time() - 600, "waiting")
     made.delivery().set_condition(Condition())
     assert "Unsent: the shipper has been silent for 10m" in made.run("explain", "3").stdout
-    beat(made.directory, "shipper-main", time.time() - 5, "stopped")
+    beat(made.directory, "shipper-main", time.time() - 15, "waiting")
+    lock(made.directory, "shipper-main").close()
     screen = made.run("explain", "3").stdout
-    assert "Unsent: the shipper was stopped 5s ago." in screen and "it is sent when the shipper runs" in screen
+    assert "Unsent: the shipper ended 15s ago." in screen and "it is sent when the shipper runs" in screen
 
 
 def test_dead_expired_and_held_name_the_command_that_changes_it(made) -> None:

@@ -5,6 +5,7 @@ import re
 import time
 
 from spool.batch import State
+from spool.connection import lock
 from spool.delivery import Condition, Settled
 from spool.heartbeat import beat
 
@@ -29,11 +30,13 @@ def test_each_process_says_since_when_it_runs(made) -> None:
     assert re.search(r"main       waiting, beat \ds ago   since 2h   last ack", made.run("status").stdout)
 
 
-def test_a_process_that_was_stopped_says_so(made) -> None:
+def test_a_process_that_has_ended_is_told_by_its_lock(made) -> None:
     made.commit(1)
     made.acknowledge([1])
-    beat(made.directory, "collector", time.time() - 3, "stopped")
-    assert re.search(r"collector  stopped \ds ago   last commit", made.run("status").stdout)
+    with lock(made.directory, "collector"):
+        beat(made.directory, "collector", time.time() - 8, "collecting")
+        assert re.search(r"collector  collecting, beat [89]s ago", made.run("status").stdout)
+    assert re.search(r"collector  ended [89]s ago   last commit", made.run("status").stdout)
 
 
 def test_malformed_lines_are_visible_by_reason(made) -> None:
@@ -155,7 +158,9 @@ def test_a_silent_collector_is_a_failure_whatever_its_files_say(made) -> None:
     made.commit(2)
     made.acknowledge([1, 2])
     beat(made.directory, "collector", time.time() - 120, "committing")
-    assert "FAIL: collector has been silent for 2m (was in phase committing)" in made.run("status").stdout
+    with lock(made.directory, "collector"):
+        assert "FAIL: collector has been silent for 2m (was in phase committing)" in made.run("status").stdout
+    assert "FAIL: collector ended 2m ago: nobody has started it again" in made.run("status").stdout
 
 
 def test_status_changes_no_file_and_makes_none_but_what_sqlite_needs_to_read(made) -> None:
