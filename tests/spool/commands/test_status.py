@@ -159,6 +159,7 @@ def test_a_silent_collector_is_a_failure_whatever_its_files_say(made) -> None:
     made.acknowledge([1, 2])
     beat(made.directory, "collector", time.time() - 120, "committing")
     with lock(made.directory, "collector"):
+        os.utime(made.directory / "collector.lock", (0, 0))  # long ago
         assert "FAIL: collector has been silent for 2m (was in phase committing)" in made.run("status").stdout
     assert "FAIL: collector ended 2m ago: nobody has started it again" in made.run("status").stdout
 
