@@ -107,6 +107,8 @@ SPOOL_STEPS: Sequence[Sequence[str]] = (
     (CHANGES,),
 )
 
+# The words of a released step stay as they are, but for white space: a file that has others counts as damaged
+# (sound.py). A change is a further step.
 DELIVERY_STEPS: Sequence[Sequence[str]] = (
     (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",

@@ -54,7 +54,7 @@ def _refuse_nonsense(connection: sqlite3.Connection, path: Path) -> None:
             Terms(**json.loads(text[0]))
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise SpoolDamaged(f"{path}: {error}. {_NEXT}") from error
-    altered = [name for name, sql in _as_made().items() if made.get(name) != sql]
+    altered = [name for name, sql in _as_made().items() if (made.get(name) or "").split() != sql.split()]
     if altered:
         raise SpoolDamaged(f"{path}: {', '.join(altered)} is not as it was made. {_NEXT}")
 
