@@ -22,6 +22,7 @@ PLAIN = {
     "mkdir",
     "chown",
     "df",
+    "grep",
     "sysctl",
     "alias",
     "install",
