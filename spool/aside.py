@@ -83,11 +83,6 @@ def mark_salvaged(aside: Path, report: str) -> None:
     _mark(aside).write_text(report + "\n", encoding="utf-8")
 
 
-def ask_for_salvage(aside: Path) -> None:
-    """Have the running collector salvage it (again)."""
-    _mark(aside).unlink(missing_ok=True)
-
-
 def files_of(aside: Path) -> Iterator[Path]:
     """The file and those that belong to it, as far as they exist."""
     return (each for each in (aside, *(Path(f"{aside}{side}") for side in _SIDES), _mark(aside)) if each.exists())

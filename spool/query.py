@@ -12,6 +12,7 @@ write-ahead log cannot be cut; commits go on.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from spool.connection import FILE, attach, open_reader, translated
 from spool.delivery import DeliveryReader, destinations_on_disk, file_name
 from spool.errors import HoldfastError
 from spool.reader import SpoolReader
-from spool.schema import DELIVERY_STEPS, SPOOL_STEPS, check
+from spool.schema import DELIVERY_STEPS, SPOOL_STEPS, check, empty
 
 VIEWS = ("attempts", "states", "minutes", "condition", "changes")
 """The tables of each delivery file that become views over all of them."""
@@ -122,13 +123,8 @@ def _quoted(name: str) -> str:
 
 def _columns() -> dict[str, list[str]]:
     """The columns of each of VIEWS, asked of an empty delivery file in memory."""
-    empty = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        for statement in (each for step in DELIVERY_STEPS for each in step):
-            empty.execute(statement)
-        return {view: [row[1] for row in empty.execute(f"PRAGMA table_info({view})")] for view in VIEWS}
-    finally:
-        empty.close()
+    with closing(empty(DELIVERY_STEPS)) as made:
+        return {view: [row[1] for row in made.execute(f"PRAGMA table_info({view})")] for view in VIEWS}
 
 
 def _read_only(action: int, first: str | None, second: str | None, _schema: str | None, _by: str | None) -> int:

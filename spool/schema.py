@@ -202,6 +202,14 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
         connection.execute(f"PRAGMA user_version = {len(steps)}")
 
 
+def empty(steps: Sequence[Sequence[str]]) -> sqlite3.Connection:
+    """A file in memory as `steps` make it, to be asked how it is made; the caller's to close."""
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in (each for step in steps for each in step):
+        made.execute(statement)
+    return made
+
+
 def check(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]], oldest: int | None = None) -> int:
     """The file's schema, from `oldest` (None: the newest) to the newest.
 

@@ -13,13 +13,14 @@ same keys (aside.py). Not promised: a number that changed into another one is no
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
 from spool.connection import open_writer, translated
 from spool.errors import SpoolDamaged
 from spool.ledger import Terms
-from spool.schema import DELIVERY_STEPS, migrate
+from spool.schema import DELIVERY_STEPS, empty, migrate
 
 _NUMBERS = ("settled_through", "put_back")
 _NEXT = "Its shipper sets it aside and sends everything held again."
@@ -62,10 +63,5 @@ def _refuse_nonsense(connection: sqlite3.Connection, path: Path) -> None:
 @cache
 def _as_made() -> Mapping[str, str]:
     """The CREATE statements as SQLite keeps them, by what they make."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        for statement in (each for step in DELIVERY_STEPS for each in step):
-            connection.execute(statement)
-        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    finally:
-        connection.close()
+    with closing(empty(DELIVERY_STEPS)) as made:
+        return dict(made.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))

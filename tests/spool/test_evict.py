@@ -15,25 +15,10 @@ from spool.delivery import Delivery, Settled
 from spool.errors import SpoolBusy
 from spool.evict import BALLAST, BALLAST_BYTES, MOST, Evictor
 from spool.reader import SpoolReader
-from spool.writer import SpoolWriter
 from tests.needed import on_small_disk
 
 AT = 1_764_000_000.0
 ROOMY = 2**40
-
-
-@pytest.fixture
-def writer(tmp_path):
-    writer = SpoolWriter.open(tmp_path / "spool", "host-1")
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def main(writer):
-    delivery = Delivery.open(writer.directory, "main", writer.spool_id)
-    yield delivery
-    delivery.close()
 
 
 def limits(**changed):

@@ -1,31 +1,14 @@
 """What time does to a spool whose batches nobody needs room of: when they go, and when what was told of them goes."""
 
-import pytest
-
 from spool.accounts import audit
 from spool.audit import read_books
 from spool.batch import Point, State, Window
 from spool.config import SpoolConfig
-from spool.delivery import Delivery, Settled
+from spool.delivery import Settled
 from spool.evict import Evictor
 from spool.reader import SpoolReader
-from spool.writer import SpoolWriter
 
 AT = 1_764_000_000.0
-
-
-@pytest.fixture
-def writer(tmp_path):
-    writer = SpoolWriter.open(tmp_path / "spool", "host-1")
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def main(writer):
-    delivery = Delivery.open(writer.directory, "main", writer.spool_id)
-    yield delivery
-    delivery.close()
 
 
 def evictor(writer, **ages):
