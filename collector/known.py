@@ -1,7 +1,7 @@
 """What a window knows of lines that came before, so that the next such line costs one look-up.
 
     api.hits:1|c      counted whole; what it adds is known, and multiplied when somebody looks at the sums
-    api.lat:12|ms     known without its number: the list that takes it
+    api.lat:12|ms     known without its number, by what follows and then by name: the list that takes it
     api.hits:|c       counted whole; how often it is rejected is a cell's
 
 That a line is only counted spares the look at its counter: processors wait for memory. And it is added up when the
@@ -20,14 +20,17 @@ Cell = list[float]
 Adds = Mapping[bytes, tuple[str, float]]
 """What a line adds, each time, to the counter of that name."""
 
+Ending = tuple[str, dict[bytes, Any], float]
+"""What lines that end alike do with their numbers: "counter", "gauge", "values" or "weighted"; for each name the cell,
+the gauge's series, the list of a Distribution or the Distribution that takes it; a counter's rate, a value's weight."""
+
 
 class Known:
     """Lines of one dialect. Filled by a Tally.
 
     `times`: how often a whole line came in this window; `adds`: what it adds each time, to the counter of that name;
     `cells`: or to which cell it adds 1.
-    `shapes`: a line's name and what follows its number -> its kind; its cell, gauge, Distribution or the list that
-    takes its values; then the rate of a counter, the weight of a timer's value, or the list's Distribution.
+    `endings`: what follows a line's number (type, rate, tags) -> what is done with it, by name.
 
     What is known of counters that are only counted, and of gauges, is good for later windows too. The dictionaries are
     others after each call.
@@ -37,10 +40,17 @@ class Known:
         self.times: dict[bytes, int] = {}
         self.adds: dict[bytes, tuple[str, float]] = {}
         self.cells: dict[bytes, Cell] = {}
-        self.shapes: dict[tuple[bytes, bytes], tuple[str, Any, Any]] = {}
+        self.endings: dict[bytes, Ending] = {}
+        self._learned = 0
 
     def __len__(self) -> int:
-        return len(self.times) + len(self.shapes)
+        return len(self.times) + self._learned
+
+    def learn(self, name: bytes, following: bytes, kind: str, target: Any, factor: float = 1.0) -> None:
+        """Know where a number goes that stands between these; see Ending."""
+        _, names, _ = self.endings.setdefault(following, (kind, {}, factor))
+        self._learned += name not in names
+        names[name] = target
 
     def end(self, gauges: Collection[str]) -> tuple[Mapping[bytes, int], Adds]:
         """What was counted. Begins anew with what is good for the next window: it has these `gauges`."""
@@ -48,7 +58,11 @@ class Known:
             cell[0] += self.times.pop(line)
         counted = self.times, self.adds
         self.times, self.cells = dict.fromkeys(self.times, 0), {}
-        self.shapes = {key: what for key, what in self.shapes.items() if what[0] == "gauge" and what[1] in gauges}
+        endings, self.endings, self._learned = self.endings, {}, 0
+        for following, (kind, names, factor) in endings.items():
+            if kind == "gauge" and (held := {name: series for name, series in names.items() if series in gauges}):
+                self.endings[following] = kind, held, factor
+                self._learned += len(held)
         return counted
 
     def clear(self) -> tuple[Mapping[bytes, int], Adds]:

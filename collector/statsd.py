@@ -15,6 +15,7 @@ Does not promise to change names: what a destination cannot carry, its protocol 
 does not move a sample out of the window in which it arrived.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -84,17 +85,12 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _DIGITS = re.compile(r"[0-9]{1,12}")
 
 
-def parse_number(written: bytes) -> float | None:
-    """A value by itself, or None if it is not one. For callers that know the rest of the line already."""
-    if len(written) > MAX_NUMBER_BYTES:
-        return None
-    try:
-        value = float(written)
-    except ValueError:
-        return None
+def parse_number(written: bytes) -> float:
+    """A value by itself, for callers that know the rest of the line already. Raises ValueError if it is none."""
+    value = float(written) if len(written) <= MAX_NUMBER_BYTES else math.inf
     # float() takes a little more than _NUMBER: white space, 1_000, nan and inf, the last two out of range.
     if not -MAX_VALUE <= value <= MAX_VALUE or written.translate(None, b"0123456789.eE+-"):
-        return None
+        raise ValueError(written)
     return value + 0.0
 
 

@@ -20,10 +20,12 @@ blank. Memory is bounded: MEMO_LINES shapes here and entries in each window, of 
 import re
 from collections.abc import Sequence
 
+from orjson import loads
+
 from collector.aggregate import Aggregate, Shape, series_key
 from collector.known import Cell, Known
 from collector.notices import Notice
-from collector.rules import MAX_NUMBER_BYTES, RESERVED, Reason, Rejection
+from collector.rules import MAX_NUMBER_BYTES, MAX_VALUE, RESERVED, Reason, Rejection
 from collector.sketch import EXACT
 from collector.statsd import STATSD, Dialect, parse, parse_number
 
@@ -34,7 +36,7 @@ MEMO_LINE_BYTES = 256
 SHORT = 2
 """A counter's number of so few bytes is likely to come again: `:1|c` is most of all traffic."""
 _PLAIN_NUMBER = b"0123456789."
-"""Of these float takes nothing that is not a number."""
+"""Of these JSON makes nothing but numbers, and a few of them not: .5, 5., 007."""
 MEMO_ENDINGS = 4_096
 """Types with rates and tags that are remembered for whatever name comes before them."""
 _PLAIN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")  # names that cannot be refused but for being reserved
@@ -42,6 +44,14 @@ _RESERVED = RESERVED.encode()
 
 MINUS = ord("-")
 """The highest of the bytes with which a number with a sign may begin: + is below it, the point and digits above."""
+
+
+def _lines(datagrams: Sequence[bytes]) -> Sequence[bytes]:
+    text = b"\n".join(datagrams)
+    # Most clients send a line in a datagram: those are lines already.
+    if datagrams and b"\n" not in datagrams[0] and text.count(b"\n") == len(datagrams) - 1:
+        return datagrams
+    return text.split(b"\n")
 
 
 def meaning(line: bytes, dialect: Dialect) -> list[tuple[Shape, float | str, bool]] | Notice | Reason:
@@ -66,14 +76,12 @@ class Tally:
         self._shapes: dict[tuple[bytes, bytes], Shape] = {}
         self._endings: dict[bytes, Shape] = {}  # of what follows the number; `series` is what follows the name there
 
-    def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:
+    def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:  # noqa: PLR0912 - a call costs more than a branch
         """Fold the lines of these datagrams, in their order, into a window."""
-        text = b"\n".join(datagrams)
-        # Most clients send a line in a datagram: those are lines already.
-        lines = datagrams if text.count(b"\n") == len(datagrams) - 1 else text.split(b"\n")
+        lines = _lines(datagrams)
         into.lines += len(lines)
         known = into.known[self._dialect]
-        times, came, without_number = known.times, known.times.get, known.shapes.get
+        times, came, endings = known.times, known.times.get, known.endings
         deltas, gauges = self._dialect.gauges == "delta", into.gauges
         for line in lines:
             before = came(line)
@@ -82,36 +90,44 @@ class Tally:
                 continue
             name, _, rest = line.partition(b":")
             number, _, following = rest.partition(b"|")
-            key = name, following
-            found = without_number(key)
-            plain = len(number) <= MAX_NUMBER_BYTES and not number.strip(_PLAIN_NUMBER)
             try:
-                value = float(number) if plain else parse_number(number)
-            except ValueError:
-                value = None
-            if found is None or value is None:
-                self._take(line, key, number, value, into)
-                times, came, without_number = known.times, known.times.get, known.shapes.get  # may be others now
-                continue
-            kind, target, factor = found
-            if kind == "values":
-                if len(target) < EXACT:
-                    target.append(value)
+                kind, names, factor = endings[following]
+                target = names[name]
+                if number.isdigit():
+                    value = 0.0 + int(number)  # half of what float() takes
+                    if value > MAX_VALUE:
+                        kind = ""
+                elif len(number) <= MAX_NUMBER_BYTES and not number.strip(_PLAIN_NUMBER):
+                    value = loads(number)  # the same
                 else:
-                    factor.add(value)
-            elif kind == "timer":
+                    value = parse_number(number)
+            except (KeyError, ValueError, OverflowError):
+                kind = ""
+            if kind == "values" and len(target) < EXACT:
+                target.append(value)
+            elif kind == "gauge":
+                if deltas and number[0] <= MINUS:
+                    into.gauge(target, value, delta=True)
+                else:
+                    gauges[target] = value
+            elif kind == "weighted":
                 target.add(value, factor)
             elif kind == "counter":
                 target[0] += value / factor
-            elif deltas and number[0] <= MINUS:
-                into.gauge(target, value, delta=True)
             else:
-                gauges[target] = value
+                self._take(line, name, number, following, into)
+                times, came, endings = known.times, known.times.get, known.endings  # may be others now
 
-    def _take(self, line: bytes, key: tuple[bytes, bytes], number: bytes, value: float | None, into: Aggregate) -> None:
+    def _take(self, line: bytes, name: bytes, number: bytes, following: bytes, into: Aggregate) -> None:
         """Take a line that the window does not know, and let the window know it, if it may come again."""
-        shape = None if value is None else self._shapes.get(key) or self._plain(line, key)
-        if shape is None or value is None:
+        key = name, following
+        try:
+            value = parse_number(number)
+        except ValueError:
+            shape = None
+        else:
+            shape = self._shapes.get(key) or self._plain(line, key)
+        if shape is None:
             self._parse(line, key, into)
             return
         kind, series, rate = shape
@@ -123,11 +139,12 @@ class Tally:
         target = into.add(shape, value, self._dialect.gauges == "delta" and number[0] <= MINUS)
         if target is None:
             return
-        shapes = self._known(into).shapes
-        if kind == "timer":
-            shapes[key] = ("values", target.values, target) if rate == 1.0 else (kind, target, 1.0 / rate)
+        if kind == "timer" and rate == 1.0:
+            self._known(into).learn(name, following, "values", target.values)
+        elif kind == "timer":
+            self._known(into).learn(name, following, "weighted", target, 1.0 / rate)
         else:
-            shapes[key] = kind, target, rate
+            self._known(into).learn(name, following, kind, target, rate)
 
     def _plain(self, line: bytes, key: tuple[bytes, bytes]) -> Shape | None:
         """The shape of a new name before something that followed others: a tenth of the work of parsing the line."""
