@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from collector.carried import NOTHING_HELD, Held
 from collector.culprits import Culprits
 from collector.distinct import Distinct
-from collector.known import Adds, Cell, Known, Sums
+from collector.known import Adds, Cell, Count, Known, Sums, times
 from collector.notices import Notices
 from collector.rules import example
 from collector.sketch import Distribution
@@ -148,7 +148,7 @@ class Aggregate:
         self._overflowed = 0
         self._culprits = Culprits()
         self._others = self._others_bytes = 0  # series that came and are neither counters nor held
-        self._parts: list[tuple[Mapping[bytes, int], Adds]] = []
+        self._parts: list[tuple[Mapping[bytes, Count], Adds]] = []
         self._unseen_forgotten = False
 
     def not_taken(self, reason: str | None, line: bytes = b"") -> Cell:
@@ -240,8 +240,8 @@ class Aggregate:
         """Take back the places of counters that did not come in this window."""
         self._unseen_forgotten = True
         self._counted = set(self._held_as["counter"]) - {OVERFLOW}
-        for times, adds in self._parts:
-            self._counted |= {adds[line][0] for line, came in times.items() if came}
+        for counted, adds in self._parts:
+            self._counted |= {adds[line][0] for line, count in counted.items() if times(count)}
         for known in self.known.values():
             known.forget_unseen()
             self._counted |= known.counters()

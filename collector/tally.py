@@ -81,12 +81,12 @@ class Tally:
         lines = _lines(datagrams)
         into.lines += len(lines)
         known = into.known[self._dialect]
-        times, came, endings = known.times, known.times.get, known.endings
+        counted, endings = known.counted.get, known.endings
         deltas, gauges = self._dialect.gauges == "delta", into.gauges
         for line in lines:
-            before = came(line)
-            if before is not None:
-                times[line] = before + 1
+            count = counted(line)
+            if count is not None:
+                next(count)
                 continue
             name, _, rest = line.partition(b":")
             number, _, following = rest.partition(b"|")
@@ -116,7 +116,7 @@ class Tally:
                 target[0] += value / factor
             else:
                 self._take(line, name, number, following, into)
-                times, came, endings = known.times, known.times.get, known.endings  # may be others now
+                counted, endings = known.counted.get, known.endings  # may be others now
 
     def _take(self, line: bytes, name: bytes, number: bytes, following: bytes, into: Aggregate) -> None:
         """Take a line that the window does not know, and let the window know it, if it may come again."""
@@ -134,7 +134,7 @@ class Tally:
         if kind == "counter" and len(number) <= SHORT and into.admit(kind, series):
             known = self._known(into)
             known.adds[line] = series, value / rate
-            known.times[line] = 1
+            known.count(line)
             return
         target = into.add(shape, value, self._dialect.gauges == "delta" and number[0] <= MINUS)
         if target is None:
@@ -191,7 +191,7 @@ class Tally:
         """Count a line in a cell, now and from now on."""
         known = self._known(into)
         known.cells[line] = cell
-        known.times[line] = 1
+        known.count(line)
 
     def _known(self, into: Aggregate) -> Known:
         """What the window knows, with room for one more."""

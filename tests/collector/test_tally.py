@@ -1,6 +1,7 @@
 """Folding many lines at once is the same as taking them one by one."""
 
 import math
+from itertools import repeat
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 import collector.tally
 from collector.aggregate import OVERFLOW, Aggregate, series_key, series_parts
-from collector.known import Sums
+from collector.known import MOST, Sums
 from collector.notices import Notice
 from collector.rules import MOST_NOTICES, Rejection
 from collector.statsd import STATSD, Dialect, parse
@@ -125,6 +126,51 @@ def test_gauges_keep_their_order_across_the_datagrams_of_one_turn():
 
 def test_identical_deltas_all_count():
     assert fold(*[b"g:+1|g"] * 7).gauges == {"g": 7.0}
+
+
+NUMBERS = [
+    "7",
+    "007",
+    "0",
+    ".5",
+    "5.",
+    ".",
+    "1.2.3",
+    "12.345",
+    "0.1",
+    "-0",
+    "-1.5",
+    "+2",
+    "1e3",
+    "2.5e-3",
+    "9007199254740993",
+    "1.7976931348623157",
+]
+LONG = [
+    "9" * 64,
+    "9" * 65,
+    "9" * 101,
+    "1" + "0" * 100,
+    "1" + "0" * 308,
+    "9" * 400,
+    "0" * 200,
+    "0" * 5000 + "1",
+    "0.1" * 99,
+]
+
+
+@pytest.mark.parametrize("ending", ["ms", "c", "g", "c|@0.5", "ms|@0.5"])
+@pytest.mark.parametrize("written", [*NUMBERS, *LONG], ids=lambda each: each[:20])
+def test_a_number_is_read_alike_in_a_line_that_is_known(written, ending):
+    lines = [f"a:12|{ending}".encode(), f"a:{written}|{ending}".encode()]
+    accepted, rejected, counters, gauges, timers, *_ = naive(lines)
+    closed = fold(*lines)
+    assert (closed.accepted, sum(closed.rejected.values())) == (accepted, rejected)
+    assert closed.counters == {name: value for (name, *_), value in counters.items()}
+    assert closed.gauges == {name: value for (name, *_), value in gauges.items()}
+    for point in closed.points(QUANTILES) if timers else ():
+        values = [value for each in timers.values() for value, _ in each]
+        assert (point.values["min"], point.values["max"]) == (min(values), max(values))
 
 
 def test_a_number_that_a_known_line_cannot_have_is_still_rejected():
@@ -273,7 +319,7 @@ def test_who_looks_while_another_thread_adds_up_sees_all_that_was_counted():
             return super().items()
 
     cells, seen = Interrupted(c=[1.0]), []
-    sums = Sums([({b"c:2|c": 3}, {b"c:2|c": ("c", 2.0)})], cells)
+    sums = Sums([({b"c:2|c": repeat(None, MOST - 3)}, {b"c:2|c": ("c", 2.0)})], cells)
     cells.others = [lambda: sums["c"]]
     assert [sums["c"], *seen, sums["c"]] == [[7.0]] * 3
 
