@@ -62,6 +62,9 @@ class Intake(Protocol):
     def circumstances(self) -> Circumstances:
         """What it knows of the window that was closed last."""
 
+    def give_way(self, at_most_s: float) -> float:
+        """For other threads, between pieces of their work: wait while reception is behind (precedence.py)."""
+
 
 class Collector:
     """The hub. `run` returns after `stop` or `reload`, which may be called from a signal handler or another thread.

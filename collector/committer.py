@@ -33,6 +33,8 @@ from spool.writer import NUMBERS, SpoolWriter
 
 KEEP_BYTES = 64 * 1024 * 1024
 BEAT_S = 5.0
+PATIENCE = 0.25
+"""For how much of an interval the work on a window waits at most while reception is behind."""
 PAUSE_S = 0.002
 """Between two pieces of an operator's errand."""
 
@@ -111,12 +113,14 @@ class Committer:
         wall: Callable[[], float],
         mono: Callable[[], float],
         wait: Callable[[float], None],
+        give_way: Callable[[float], float] = lambda _: 0.0,
         listens: Sequence[str] = (),
     ) -> None:
         self._open_spool, self._directory, self._make_evictor = open_spool, directory, evictor
         self._make_errands = errands
         self._quantiles, self._interval_s = quantiles, interval_s
         self._tell, self._wall, self._mono, self._wait = tell, wall, mono, wait
+        self._give_way, self._patience_s = give_way, 0.0
         self._listens = list(listens)
         self._writer: SpoolWriter | None = None
         self._evictor: Evictor | None = None
@@ -247,13 +251,19 @@ class Committer:
             closed = self._current.closed
             if closed.rejected:
                 self._tell(Rejected(closed.rejected, closed.examples))
-            self._current = self._current.window(Points(self._current, self._quantiles))
+            self._current = self._current.window(Points(self._current, self._quantiles, self._pause))
         begun_mono = self._mono()
+        self._patience_s = PATIENCE * self._interval_s
         window = replace(self._current, seq=self._writer.next_window_seq())
-        batches = self._writer.commit(window, self._wall())
+        batches = self._writer.commit(window, self._wall(), self._pause)
         self._current = None
         self.commit_ms = 1_000 * (self._mono() - begun_mono)
         self._tell(Committed(window, batches, self.commit_ms))
+
+    def _pause(self) -> None:
+        """Between two pieces of the work on a window: reception goes first, unless the next window waits already."""
+        if self._patience_s > 0 and not self._waiting and not self._stopping:
+            self._patience_s -= self._give_way(self._patience_s)
 
     def _cut_log(self) -> None:
         """Give back what spool.db's log takes: room that is there also where a quota hides how little there is."""
@@ -293,7 +303,7 @@ class Committer:
         """Do what operators ask for, a piece at a time, until it is done or a window waits to be committed."""
         if self._writer is not None and self._errands is None:
             self._errands = self._make_errands(self._writer)
-        while self._errands is not None and not self._waiting and not self._stopping:
+        while self._errands is not None and not self._stopping:
             try:
                 done = self._errands.run()
             except SpoolDamaged as error:

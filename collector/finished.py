@@ -1,7 +1,8 @@
 """A window whose time is over, on its way from the receive loop to the spool. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import cast, overload
 
 from collector.aggregate import Closed
@@ -11,6 +12,8 @@ from spool.batch import Point, Window
 
 _SERIES_BYTES = 600  # measured: a series of counters or gauges is less, a timer's sketch more
 _LINE_BYTES = 100
+PIECE = 16
+"""Points that are made between two pauses; those of full timers take most of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,11 @@ class Finished:
 class Points(Sequence[Point]):
     """A window's points, made when they are asked for, so that only those of one batch take memory at a time."""
 
-    def __init__(self, finished: Finished, quantiles: Sequence[float]) -> None:
+    def __init__(
+        self, finished: Finished, quantiles: Sequence[float], pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._own = self_points(finished.closed, finished.around)
-        self._closed, self._quantiles = finished.closed, quantiles
+        self._closed, self._quantiles, self._pause = finished.closed, quantiles, pause
 
     def __len__(self) -> int:
         return len(self._own) + len(self._closed)
@@ -69,4 +74,9 @@ class Points(Sequence[Point]):
             return self[index : index + 1][0]
         first, last, _ = index.indices(len(self))
         own = len(self._own)
-        return self._own[first:last] + list(self._closed.points(self._quantiles, first - own, last - own))
+        points = self._own[first:last]
+        made = self._closed.points(self._quantiles, first - own, last - own)
+        while piece := list(islice(made, PIECE)):
+            points += piece
+            self._pause()
+        return points

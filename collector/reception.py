@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from collector.aggregate import Aggregate, Closed
 from collector.carried import Held, Stream
+from collector.precedence import Precedence
 from collector.receiver import Receiver
 from collector.rules import Reason
 from collector.selfmetrics import Circumstances
@@ -39,7 +40,7 @@ class Reception:
 
     def __init__(self, receiver: Receiver, aggregate: Aggregate, wait: Callable[[float], None]) -> None:
         self.receiver, self.aggregate = receiver, aggregate
-        self._wait = wait
+        self._wait, self._precedence = wait, Precedence()
         self._tallies: dict[Dialect, Tally] = {}
         self._gathering = False  # the last turn emptied all sockets, and there was something in them
 
@@ -60,6 +61,7 @@ class Reception:
             if taken:
                 self._tally(source.dialect).fold(taken, self.aggregate)
         self._gathering = bool(ready) and emptied
+        self._precedence.claim(not emptied)
         return bool(ready)
 
     def _tally(self, dialect: Dialect) -> Tally:
@@ -73,6 +75,11 @@ class Reception:
         # A connection that one turn accepts has its bytes in the next.
         while self.receiver.mono() < until_mono and (self.turn(0) or self.turn(0)):
             pass
+        self._precedence.claim(False)
+
+    def give_way(self, at_most_s: float) -> float:
+        """See collect.Intake."""
+        return self._precedence.give_way(at_most_s)
 
     def go_on(self) -> None:
         """See collect.Intake: nothing was ended."""

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,8 +76,8 @@ def run() -> None:
             writer = opening.opened()
         except (SpoolBusy, SpoolDamaged) as error:  # waiting may help; anything else ends the start here
             log.warning("spool_not_open", extra=fields(error=str(error)))
-        committer = opening.committer(sparingly, ports.names)
         intake = _intake(ours, ports, receiver, aggregate)
+        committer = opening.committer(sparingly, ports.names, intake.give_way)
         console = Console(ours, time.time())
         collector = Collector(
             ours.interval_s,
@@ -165,7 +165,7 @@ class _Opening:
     def opened(self) -> SpoolWriter:
         return open_spool(self._directory, self._host, time.time(), lambda replaced: log_replaced(log, replaced))
 
-    def committer(self, sparingly: Sparingly, listens: Sequence[str]) -> Committer:
+    def committer(self, sparingly: Sparingly, listens: Sequence[str], give_way: Callable[[float], float]) -> Committer:
         names = self._config.destinations()
         return Committer(
             self.opened,
@@ -178,6 +178,7 @@ class _Opening:
             wall=time.time,
             mono=time.monotonic,
             wait=time.sleep,
+            give_way=give_way,
             listens=listens,
         )
 

@@ -16,7 +16,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -168,9 +168,15 @@ def _listed(points: Sequence[Point], before: bytes) -> bytes:
 
 
 def encode(
-    spool_id: str, batch_id: int, host: str, window: Window, points: Sequence[Point], committed_at: float
+    spool_id: str,
+    batch_id: int,
+    host: str,
+    window: Window,
+    points: Sequence[Point],
+    committed_at: float,
+    pause: Callable[[], None] = lambda: None,
 ) -> Batch:
-    """A batch in its stored form. Raises ValueError for a number that JSON cannot carry."""
+    """A batch in its stored form; `pause` is called between pieces. Raises ValueError for what JSON cannot carry."""
     batch = batch_key(spool_id, batch_id)
     head = {
         "v": VERSION,
@@ -186,6 +192,7 @@ def encode(
     for part in _pieces(head, points):
         raw_bytes += len(part)
         parts.append(squeeze.compress(part))
+        pause()
     payload = b"".join([*parts, squeeze.flush()])
     return Batch(
         id=batch_id,

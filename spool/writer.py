@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -165,9 +165,10 @@ class SpoolWriter:
         found = (self.spool_id, self.last_batch(), self.next_window_seq() - 1)
         return dict(zip(NUMBERS, found, strict=True))
 
-    def commit(self, window: Window, committed_at: float) -> list[Batch]:
+    def commit(self, window: Window, committed_at: float, pause: Callable[[], None] = lambda: None) -> list[Batch]:
         """Encode `window` into batches and store them with its `windows` row in one transaction.
 
+        `pause` is called between small pieces of the encoding, before the transaction.
         Returns the batches, oldest id first. Raises SpoolBusy (lock, full disk, I/O error) with nothing written, and
         SpoolMissing if somebody has removed or replaced the file: what is written into it then, nobody will ever read.
         """
@@ -175,7 +176,7 @@ class SpoolWriter:
             raise SpoolMissing(f"{self.path}: is no longer the file that was opened. Who removed it? Open it anew.")
         first = self.last_batch() + 1
         batches = [
-            encode(self.spool_id, number, self.host, window, points, committed_at)
+            encode(self.spool_id, number, self.host, window, points, committed_at, pause)
             for number, points in enumerate(split(window.points), start=first)
         ]
         with _whole(self.path), write(self._connection, self.path) as db:

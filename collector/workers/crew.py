@@ -168,6 +168,10 @@ class Workers:
         self._reception.last_turns()
         self._own.turned(self._mono())
 
+    def give_way(self, at_most_s: float) -> float:
+        """See collect.Intake; workers are processes of their own."""
+        return self._reception.give_way(at_most_s)
+
     def circumstances(self) -> Circumstances:
         """Refused connections, restarts, and lines lost with workers, each since the last call."""
         restarts, self._restarts = self._restarts, 0

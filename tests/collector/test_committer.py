@@ -8,7 +8,7 @@ import pytest
 
 from collector import committer as module
 from collector.aggregate import Aggregate
-from collector.committer import Committed, Committer, Kept, Lost
+from collector.committer import PATIENCE, Committed, Committer, Kept, Lost
 from collector.finished import Finished
 from collector.selfmetrics import Circumstances
 from collector.tally import Tally
@@ -56,13 +56,14 @@ class Told:
 def made(tmp_path):
     running = []
 
-    def make(open_spool):
+    def make(open_spool, interval_s=0.05, give_way=lambda _: 0.0):
         told = Told()
         committer = Committer(
             open_spool,
             directory=tmp_path,
             quantiles=(0.5,),
-            interval_s=0.05,
+            interval_s=interval_s,
+            give_way=give_way,
             evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
             errands=lambda writer: Errands(writer, doers(["main"])),
             tell=told,
@@ -90,6 +91,48 @@ def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_
     assert committer.commit_ms > 0
     assert committer.finish(5)
     assert heartbeats(tmp_path)["collector"]["last_window"] == 1
+
+
+def test_work_on_a_window_gives_way_to_reception_for_a_share_of_an_interval(made, tmp_path):
+    asked = []
+
+    def give_way(at_most_s):
+        asked.append(at_most_s)
+        return min(at_most_s, 0.5)
+
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=8.0, give_way=give_way)
+    committer.start()
+    for end in (10.0, 20.0):
+        committer.hand_over(finished(b"\n".join(b"name.%d:1|c" % n for n in range(900)), end))
+        told.wait_for(Committed, end // 10)
+        assert asked == [PATIENCE * 8.0, 1.5, 1.0, 0.5]
+        asked.clear()
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_who_has_to_hurry_gives_way_to_nothing(made, tmp_path, stops):
+    waiting, entered, leave = [], threading.Event(), threading.Event()
+
+    def give_way(_):
+        waiting.append(committer.waiting)
+        entered.set()
+        leave.wait(10)
+        return 0.001
+
+    many = b"\n".join(b"name.%d:1|c" % n for n in range(900))
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=8.0, give_way=give_way)
+    committer.start()
+    committer.hand_over(finished(many, 10.0))
+    assert entered.wait(10)
+    if stops:
+        assert not committer.finish(0.0)
+    else:
+        committer.hand_over(finished(many, 20.0))
+    leave.set()
+    told.wait_for(Committed, 1 if stops else 2)
+    assert committer.finish(10)
+    assert set(waiting) == {1}  # that is, never while a second one waited
+    assert len(waiting) == 1 or not stops
 
 
 def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(made, tmp_path):

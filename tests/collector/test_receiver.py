@@ -84,6 +84,22 @@ def test_no_time_is_given_away_while_more_waits_however_large_the_datagrams_are(
     assert len(waits) == 1
 
 
+def test_reception_goes_first_while_it_has_left_something_in_a_socket(receiver):
+    reception = Reception(receiver, Aggregate(1_000), lambda _: None)
+    with udp(receiver, buffer_bytes=8 << 20) as sender:
+        for last in (False, True):
+            for _ in range(2 * DRAIN_BYTES // 1_400):
+                sender.send(b"\n".join([b"api.hits:1|c"] * 100))
+            assert reception.give_way(60.0) == 0.0
+            reception.turn(1.0)
+            assert reception.give_way(0.001) > 0.0
+            if last:
+                reception.last_turns()
+            while not last and reception.turn(0.0):
+                pass
+            assert reception.give_way(60.0) == 0.0
+
+
 def test_a_datagram_over_the_limit_is_counted_and_none_of_it_is_read(receiver, tmp_path):
     path = str(tmp_path / "s")
     receiver.listen(Listen("unixgram", path=path), 1 << 20)
