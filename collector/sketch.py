@@ -18,18 +18,19 @@ Does not promise a relative error for magnitudes below SMALLEST: they count as z
 """
 
 import math
-from bisect import bisect_left
-from collections import Counter
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import accumulate, repeat
-from math import ceil, log
+from math import ceil, log2
 from operator import mul
 from typing import Any
 
 GAMMA = 1.02
 EXACT = 1_024
 SMALLEST = 1e-9
+_PER_DOUBLING = 1.0 / log2(GAMMA)
+"""Buckets from a value to its double."""
 
 
 _ALMOST_1 = 1 - 1e-12  # 0.07 * 100 is 7.000000000000001: rounding must not skip a rank
@@ -147,12 +148,10 @@ def _summary_of(values: list[float], quantiles: Sequence[float]) -> dict[str, An
     }
     for name, q in zip(_names(tuple(quantiles)), quantiles, strict=True):  # the smallest rank that has q of all
         summary[name] = values[max(ceil(q * count * _ALMOST_1) - 1, 0)]
-    if low >= SMALLEST:
-        bins = Counter(map(ceil, map(log, values, repeat(GAMMA))))  # in order, as the values are
-        summary["sketch"] = {"gamma": GAMMA, "zero": 0, "bins": [[index, times] for index, times in bins.items()]}
-    else:
-        buckets = _Spilled().plus(values, None)
-        summary["sketch"] = _sketch(buckets.bins, buckets.negative, buckets.zero)
+    bins, zero, negative = _buckets(values)
+    summary["sketch"] = {"gamma": GAMMA, "zero": zero, "bins": bins}
+    if negative:
+        summary["sketch"]["negative"] = negative
     return summary
 
 
@@ -253,28 +252,46 @@ def quantile(sketch: Mapping[str, Any], q: float) -> float:
     return _ranks(ranked, [q])[0]
 
 
+def _buckets(ordered: list[float]) -> tuple[list[list[int]], int, list[list[int]]]:
+    """Of values in order: the buckets of positive ones, how many count as zero, the buckets of negative ones."""
+    negative = bisect_right(ordered, -SMALLEST) if ordered[0] < 0 else 0
+    positive = bisect_left(ordered, SMALLEST) if ordered[0] < SMALLEST else 0
+    sizes = [-value for value in reversed(ordered[:negative])]
+    return _filled(ordered[positive:] if positive else ordered), positive - negative, _filled(sizes)
+
+
+def _filled(ordered: list[float]) -> list[list[int]]:
+    """[bucket, how many of these positive values are in it], in order."""
+    buckets: list[list[int]] = []
+    last, bucket = None, [0, 0]
+    for exponent in map(log2, ordered):  # in half of the time of log
+        index = ceil(exponent * _PER_DOUBLING)
+        if index == last:
+            bucket[1] += 1
+        else:
+            last, bucket = index, [index, 1]
+            buckets.append(bucket)
+    return buckets
+
+
 def _fill(values: Sequence[float], weights: Sequence[float] | None, into: _Spilled) -> float:
     """Put values into their buckets; returns the weight of those next to zero."""
-    bins = into.bins
-    if weights is None and into.low >= SMALLEST:
-        # ceil(log(value) / log(GAMMA)) and the counting, without a step of the interpreter per value
-        counted = Counter(map(ceil, map(log, values, repeat(GAMMA))))
-        if bins:
-            for index, times in counted.items():
-                bins[index] = bins.get(index, 0) + times
-        else:
-            bins.update(counted)
-        return 0.0
-    zero = 0.0
-    for value, weight in zip(values, weights or repeat(1.0), strict=False):
+    if weights is None:
+        bins, zero, negative = _buckets(sorted(values))
+        for side, more in ((into.bins, bins), (into.negative, negative)):
+            for index, times in more:
+                side[index] = side.get(index, 0.0) + times
+        return zero
+    beside_zero = 0.0
+    for value, weight in zip(values, weights, strict=True):
         size = abs(value)
         if size < SMALLEST:
-            zero += weight
+            beside_zero += weight
             continue
-        index = ceil(log(size, GAMMA))
-        side = bins if value > 0 else into.negative
+        index = ceil(log2(size) * _PER_DOUBLING)
+        side = into.bins if value > 0 else into.negative
         side[index] = side.get(index, 0.0) + weight
-    return zero
+    return beside_zero
 
 
 def _middles(bins: Mapping[int, float], negative: Mapping[int, float], zero: float) -> list[tuple[float, float]]:
