@@ -33,7 +33,7 @@ from spool.writer import NUMBERS, SpoolWriter
 
 KEEP_BYTES = 64 * 1024 * 1024
 BEAT_S = 5.0
-PATIENCE = 0.25
+PATIENCE = 0.5
 """For how much of an interval the work on a window waits at most while reception is behind."""
 PAUSE_S = 0.002
 """Between two pieces of an operator's errand."""

@@ -7,8 +7,9 @@ another, reads what was committed from the spool and the processor time from the
 sent is known and what the spool holds is counted, so loss is exact. CPU is user + system time of all threads of the
 process, statistics, encoding and commit included, in seconds per million lines (equal to microseconds per line).
 
-The numbers depend on the machine and on what else runs: compare rows of one run, and with the floor, which is a loop
-that only receives. A search for loss says how long the collector waited for its core; if it did, the loss is that.
+The numbers depend on the machine and on what else runs: compare rows of one run, and with two loops that run between
+them: the floor, which only receives, and the sketch, which also splits, parses and adds up, in plain Python without a
+rule (load.py). A search for loss says how long the collector waited for its core; if it did, the loss is that.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -87,10 +88,12 @@ class Bench:
             sent, _ = process.communicate()
         return int(json.loads(sent)["lines"])
 
-    def floor(self, command: list[str], load: Load, seconds: float) -> tuple[float, float]:
-        """A loop that only receives: CPU-s per million lines, and lines per second that it took."""
+    def floor(
+        self, command: list[str], load: Load, seconds: float, loop: Literal["floor", "sketch"] = "floor"
+    ) -> tuple[float, float]:
+        """A loop that only receives, or one of load.py's others: CPU-s per million lines, and lines/s that it took."""
         port = free_port()
-        with pinned([*command, "floor", str(port), str(self.buffer_bytes)], OURS) as process:
+        with pinned([*command, loop, str(port), str(self.buffer_bytes)], OURS) as process:
             assert process.stdout is not None
             process.stdout.readline()
             self.send(port, load, seconds)
@@ -275,12 +278,17 @@ def costs(bench: Bench, seconds: int, full: bool) -> None:
 
 
 def flat(bench: Bench, seconds: int, full: bool) -> None:
-    """As fast as the load can send: what a line costs where all of it is lines."""
-    print("\nflat out, one flush                       CPU-s per M taken   M lines per CPU-s   taken/s   lost")
+    """As fast as the load can send: what a line costs where all of it is lines, and the two loops beside each row."""
+    print(
+        "\nflat out, one flush                       CPU-s per M taken   / floor   / sketch   M lines per CPU-s   lost"
+    )
     for load in loads(full):
-        spent, lines, lost = cost(bench, Load(load.lines, 0, load.names, load.tags, load.mix), seconds)
-        rate = lines / (seconds - 0.5)
-        print(f"{load!s:<44} {spent:>8.2f} {1 / spent:>16.2f} {rate:>16,.0f} {lost:>10,}", flush=True)
+        most = Load(load.lines, 0, load.names, load.tags, load.mix)
+        floor, _ = bench.floor(bench.command, most, min(seconds, 3))
+        sketch, _ = bench.floor([sys.executable, str(HERE / "load.py")], most, min(seconds, 3), "sketch")
+        spent, _, lost = cost(bench, most, seconds)
+        beside = f"{spent / floor:>14.2f} {spent / sketch:>10.2f}"
+        print(f"{load!s:<44} {spent:>8.2f} {beside} {1 / spent:>14.2f} {lost:>15,}", flush=True)
 
 
 def rates(bench: Bench, seconds: int, full: bool) -> None:

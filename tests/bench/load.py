@@ -2,8 +2,11 @@
 
     python load.py send ADDRESS PORT RATE SECONDS LINES NAMES TAGS MIX
     python load.py floor PORT BUFFER
+    python load.py sketch PORT BUFFER
 
-`floor` is also of use beside the one in C: it is what an empty receive loop costs in Python.
+`floor` is also of use beside the one in C: it is what an empty receive loop costs in Python. `sketch` is the plainest
+StatsD server there can be: one recv, then split, partition, float and a dictionary for each line, without a rule, a
+limit or a flush. What it costs says how fast a machine is for such work.
 """
 
 import json
@@ -52,17 +55,23 @@ def send(address: str, port: int, rate: float, seconds: float, lines: int, names
     print(json.dumps({"datagrams": sent, "lines": sent * lines, "seconds": seconds}))
 
 
+def bound_to(port: int, buffer_bytes: int) -> socket.socket:
+    """A UDP socket with a receive buffer of that size, if that is allowed."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for option in (33, socket.SO_RCVBUF):  # SO_RCVBUFFORCE
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, option, buffer_bytes)
+            break
+        except OSError:
+            continue
+    bound.bind(("127.0.0.1", port))
+    print("ready", flush=True)
+    return bound
+
+
 def floor(port: int, buffer_bytes: int) -> None:
     """Receive and throw away until 1 s after the last datagram, then say what it cost."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        for option in (33, socket.SO_RCVBUF):  # SO_RCVBUFFORCE
-            try:
-                bound.setsockopt(socket.SOL_SOCKET, option, buffer_bytes)
-                break
-            except OSError:
-                continue
-        bound.bind(("127.0.0.1", port))
-        print("ready", flush=True)
+    with bound_to(port, buffer_bytes) as bound:
         bound.recv(65_536)
         begun_s, datagrams = time.process_time(), 1
         bound.setblocking(False)
@@ -80,10 +89,40 @@ def floor(port: int, buffer_bytes: int) -> None:
     print(json.dumps({"datagrams": datagrams, "cpu_s": time.process_time() - begun_s}))
 
 
+def sketch(port: int, buffer_bytes: int) -> None:
+    """Receive and add up until 1 s after the last datagram, then say what it cost."""
+    counters: dict[bytes, float] = {}
+    gauges: dict[bytes, float] = {}
+    timers: dict[bytes, list[float]] = {}
+    with bound_to(port, buffer_bytes) as bound:
+        datagram, datagrams = bound.recv(65_536), 0
+        begun_s = time.process_time()
+        bound.settimeout(1.0)
+        while datagram:
+            for line in datagram.split(b"\n"):
+                name, _, rest = line.partition(b":")
+                written, _, kind = rest.partition(b"|")
+                value = float(written)
+                if kind == b"c":
+                    counters[name] = counters.get(name, 0.0) + value
+                elif kind == b"g":
+                    gauges[name] = value
+                elif name in timers:
+                    timers[name].append(value)
+                else:
+                    timers[name] = [value]
+            datagrams += 1
+            try:
+                datagram = bound.recv(65_536)
+            except TimeoutError:
+                datagram = b""
+    print(json.dumps({"datagrams": datagrams, "cpu_s": time.process_time() - begun_s}))
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    if command == "floor":
-        floor(int(arguments[0]), int(arguments[1]))
+    if command in ("floor", "sketch"):
+        {"floor": floor, "sketch": sketch}[command](int(arguments[0]), int(arguments[1]))
     else:
         address, port, rate, seconds, lines, names, tags, mix = arguments
         send(address, int(port), float(rate), float(seconds), int(lines), int(names), tags == "1", mix)

@@ -1,6 +1,6 @@
 """What a line costs other StatsD servers, beside the collector, on this machine and with the same load.
 
-    python tests/bench/peers.py [--seconds 10] [--rate 50000] [--only holdfast,netdata,...]
+    python tests/bench/peers.py [--seconds 10] [--rate 50000] [--tags] [--only holdfast,netdata,...]
 
 Needs Debian's `collectd-core` and `netdata` and the npm registry (statsd 0.9); what is missing is said and left out.
 Each server runs on one core, flushes every 5 s (netdata every second, as it cannot do otherwise for a window of ours)
@@ -174,13 +174,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(each.replace(", ", " ") for each in PEERS))
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--tags", action="store_true", help="three tags on each line, for those that know tags")
     parser.add_argument("--rate", type=float, default=50_000, help="lines per second; 0 is flat out")
     asked = parser.parse_args()
     wanted = asked.only.split(",")
     print(f"CPU-s per M lines at {asked.rate or 'full'} lines/s    1 per datagram  lost    25 per datagram  lost")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), 8 * 1024 * 1024)
-        floors = [bench.floor(bench.command, Load(lines, asked.rate), 3)[0] for lines in (1, 25)]
+        floors = [bench.floor(bench.command, Load(lines, asked.rate, tags=asked.tags), 3)[0] for lines in (1, 25)]
         print(f"{'floor (C, throws away)':<32}{floors[0]:>12.2f}{'':>10}{floors[1]:>14.2f}", flush=True)
         for name, (program, _) in PEERS.items():
             if name.replace(", ", " ") not in wanted:
@@ -188,7 +189,7 @@ def main() -> None:
             if shutil.which(program) is None:
                 print(f"{name:<32}  not installed")
                 continue
-            found = [cost(bench, name, Load(lines, asked.rate), asked.seconds) for lines in (1, 25)]
+            found = [cost(bench, name, Load(lines, asked.rate, tags=asked.tags), asked.seconds) for lines in (1, 25)]
             (one, one_lost), (many, many_lost) = found
             print(f"{name:<32}{one:>12.2f}{one_lost:>10.1%}{many:>14.2f}{many_lost:>10.1%}", flush=True)
 
