@@ -8,9 +8,9 @@ soon as the spool takes anything. The thread does not end before `finish`, whate
 Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost, and the
 next start records that.
 
-The interpreter runs one thread at a time. The receive loop asks for it twice a turn, once it has slept, and has it
-after reception.SWITCH_S at the latest: nothing here keeps it for longer, since points are made and encoded a few at a
-time.
+The interpreter runs one thread at a time. The receive loop asks for it twice a turn, and has it after
+reception.SWITCH_S at the latest: nothing here keeps it for longer, since points are made and encoded a few at a time.
+Where that is not enough, the work on a window gives way to reception between them (precedence.py).
 """
 
 import threading

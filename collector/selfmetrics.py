@@ -80,7 +80,12 @@ SELF_METRICS = (
         "**DATA LOSS** taken by workers that ended, and not yet in a window; but for those of the worker's last moment",
         loss=True,
     ),
-    SelfMetric("holdfast.commit_ms", "gauge", "ms", "how long the last commit took; absent before the first"),
+    SelfMetric(
+        "holdfast.commit_ms",
+        "gauge",
+        "ms",
+        "how long the last commit took, encoding and giving way to reception included; absent before the first",
+    ),
     SelfMetric("holdfast.windows_waiting", "gauge", "windows", "in memory, because the spool could not take them yet"),
     SelfMetric(
         "holdfast.windows_shed",

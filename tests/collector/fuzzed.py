@@ -24,6 +24,7 @@ TALLIES = {each: Tally(each) for each in DIALECTS}
 SEEDS = [
     b"a:1|c|@0.1|#env:prod,canary|c:ci-3f2|T1764000000\na:1:2:3|ms\na:1|c:2|ms|@0.5\ng:+1|g\ng:-2e3|g\nu:bob|s",
     b"_e{5,4}:title|text|d:17|p:low|t:info|#env:prod\n_sc|db.up|2|d:17|h:web-1|#a:b|m:no answer\\nx",
+    b"a:125|ms\na:12.5|ms\na:007|ms\na:.5|ms\0a:125|ms\na:1e400|ms\ng:7|g\ng:8|g\ng:+1.5|g\nb:125|c|@0.5\nb:126|c|@0.5",
     b"a,k=v:1|c\na;k=v:1|c\na#k=v:1|c\na[k=v]:1|c\r\n\xc3\xa9:1|c",
 ]
 
