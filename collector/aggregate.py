@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from collector.carried import NOTHING_HELD, Held
 from collector.culprits import Culprits
@@ -45,12 +45,8 @@ def series_parts(series: str) -> tuple[str, dict[str, str]]:
     return name, dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-class Shape(NamedTuple):
-    """What a line is but for its value: a tuple, because one is made for each new line."""
-
-    kind: Kind
-    series: str
-    rate: float
+Shape = tuple[Kind, str, float]
+"""What a line is but for its value: kind, series, sample rate. A plain tuple, because one is made for each new line."""
 
 
 @dataclass(frozen=True, slots=True)

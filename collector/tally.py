@@ -62,7 +62,7 @@ def meaning(line: bytes, dialect: Dialect) -> list[tuple[Shape, float | str, boo
     if isinstance(parsed, Notice):
         return parsed
     return [
-        (Shape(sample.kind, series_key(sample.name, sample.tags), sample.rate), value, sample.delta)
+        ((sample.kind, series_key(sample.name, sample.tags), sample.rate), value, sample.delta)
         for sample in parsed
         for value in sample.values
     ]
@@ -152,7 +152,8 @@ class Tally:
         ending = self._endings.get(following)
         if ending is None or len(line) > MEMO_LINE_BYTES or not _PLAIN.fullmatch(name) or name.startswith(_RESERVED):
             return None
-        return self._remember(key, Shape(ending.kind, name.decode() + ending.series, ending.rate))
+        kind, tags, rate = ending
+        return self._remember(key, (kind, name.decode() + tags, rate))
 
     def _remember(self, key: tuple[bytes, bytes], shape: Shape) -> Shape:
         if len(self._shapes) >= MEMO_LINES:
@@ -176,14 +177,14 @@ class Tally:
                 cell[0] += 1
             return
         targets = [into.add(*each) for each in found]
-        shape = found[0][0]
-        if len(found) == 1 and short and shape.kind != "set":
-            self._remember(key, shape)
+        kind, series, rate = found[0][0]
+        if len(found) == 1 and short and kind != "set":
+            self._remember(key, found[0][0])
             name, following = key
             if _PLAIN.fullmatch(name):
                 if len(self._endings) >= MEMO_ENDINGS:
                     self._endings.clear()
-                self._endings[following] = shape._replace(series=shape.series[len(name) :])
+                self._endings[following] = kind, series[len(name) :], rate
         elif len(found) == 1 and short and targets[0] is not None:  # a member again changes nothing
             self._count(line, into.repeated, into)
 

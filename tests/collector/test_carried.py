@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.aggregate import Aggregate, Shape
+from collector.aggregate import Aggregate
 from collector.carried import Carried, Held, Stream
 from collector.statsd import Dialect
 
@@ -47,16 +47,16 @@ def handed_on(before: Aggregate, ended_at: float) -> Held:
 
 def test_gauges_live_on_and_deltas_move_them():
     before = Aggregate(10)
-    before.add(Shape("gauge", "temp", 1.0), 20.0)
+    before.add(("gauge", "temp", 1.0), 20.0)
     before.close(10.0)
     after = Aggregate(10, None, handed_on(before, 10.0))
-    after.add(Shape("gauge", "temp", 1.0), 2.0, delta=True)
+    after.add(("gauge", "temp", 1.0), 2.0, delta=True)
     assert after.close(20.0).gauges == {"temp": 22.0}
 
 
 def test_a_gauge_expires_as_if_nothing_had_been_reloaded():
     before = Aggregate(10, 30)
-    before.add(Shape("gauge", "temp", 1.0), 20.0)
+    before.add(("gauge", "temp", 1.0), 20.0)
     before.close(10.0)
     before.close(20.0)
     after = Aggregate(10, 30, handed_on(before, 20.0))
@@ -66,7 +66,7 @@ def test_a_gauge_expires_as_if_nothing_had_been_reloaded():
 
 def test_gauges_that_begin_to_expire_at_a_reload_count_from_the_window_before_it():
     before = Aggregate(10)
-    before.add(Shape("gauge", "temp", 1.0), 20.0)
+    before.add(("gauge", "temp", 1.0), 20.0)
     before.close(100.0)
     after = Aggregate(10, 30, handed_on(before, 100.0))
     assert after.close(120.0).gauges == {"temp": 20.0}
