@@ -21,7 +21,7 @@ from typing import Any
 from collector.carried import NOTHING_HELD, Held
 from collector.culprits import Culprits
 from collector.distinct import Distinct
-from collector.known import Adds, Cell, Count, Known, Sums, times
+from collector.known import Adds, Cell, Count, Known, Sums, came
 from collector.notices import Notices
 from collector.rules import example
 from collector.sketch import Distribution
@@ -237,7 +237,7 @@ class Aggregate:
         self._unseen_forgotten = True
         self._counted = set(self._held_as["counter"]) - {OVERFLOW}
         for counted, adds in self._parts:
-            self._counted |= {adds[line][0] for line, count in counted.items() if times(count)}
+            self._counted |= {adds[line][0] for line, count in counted.items() if came(count)}
         for known in self.known.values():
             known.forget_unseen()
             self._counted |= known.counters()
@@ -273,6 +273,7 @@ class Aggregate:
         """End the window at `end` (Unix seconds) and begin an empty one; gauges stay."""
         self._held.update(self.gauges)
         self._held.pop(OVERFLOW, None)
+        expired: list[str] = []
         if self._gauge_expiry_s is not None:
             self._last_at.update(dict.fromkeys(self.gauges, end))
             # A clock set back makes ages negative; those gauges wait until it has caught up.
@@ -280,7 +281,7 @@ class Aggregate:
             for each in expired:
                 del self._last_at[each]
                 self._held.pop(each, None)
-        self._parts += [known.end(self._held) for known in self.known.values()]
+        self._parts += [known.end(self.lines, self._held, expired) for known in self.known.values()]
         rejected = {str(reason): int(cell[0]) for reason, cell in self._rejected.items()}
         lines = self.lines - int(self._blank[0])
         gauges = self._held | self.gauges

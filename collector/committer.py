@@ -33,8 +33,10 @@ from spool.writer import NUMBERS, SpoolWriter
 
 KEEP_BYTES = 64 * 1024 * 1024
 BEAT_S = 5.0
-PATIENCE = 0.5
-"""For how much of an interval the work on a window waits at most while reception is behind."""
+GIVEN_SHARE, GIVEN_S = 0.5, 2.0
+"""The most that the work on a window waits while reception is behind: of an interval, and in seconds."""
+GIVEN_AT_ONCE_S = 0.1
+"""The most of it between two pieces of work, so that a stop, or the next window, is seen soon."""
 PAUSE_S = 0.002
 """Between two pieces of an operator's errand."""
 
@@ -253,7 +255,7 @@ class Committer:
                 self._tell(Rejected(closed.rejected, closed.examples))
             self._current = self._current.window(Points(self._current, self._quantiles, self._pause))
         begun_mono = self._mono()
-        self._patience_s = PATIENCE * self._interval_s
+        self._patience_s = min(GIVEN_SHARE * self._interval_s, GIVEN_S)
         window = replace(self._current, seq=self._writer.next_window_seq())
         batches = self._writer.commit(window, self._wall(), self._pause)
         self._current = None
@@ -263,7 +265,7 @@ class Committer:
     def _pause(self) -> None:
         """Between two pieces of the work on a window: reception goes first, unless the next window waits already."""
         if self._patience_s > 0 and not self._waiting and not self._stopping:
-            self._patience_s -= self._give_way(self._patience_s)
+            self._patience_s -= self._give_way(min(self._patience_s, GIVEN_AT_ONCE_S))
 
     def _cut_log(self) -> None:
         """Give back what spool.db's log takes: room that is there also where a quota hides how little there is."""
@@ -303,7 +305,7 @@ class Committer:
         """Do what operators ask for, a piece at a time, until it is done or a window waits to be committed."""
         if self._writer is not None and self._errands is None:
             self._errands = self._make_errands(self._writer)
-        while self._errands is not None and not self._stopping:
+        while self._errands is not None and not self._waiting and not self._stopping:
             try:
                 done = self._errands.run()
             except SpoolDamaged as error:

@@ -9,8 +9,9 @@ where a number in a dictionary would be made anew and stored each time (a fifth 
 And it is added up when the window is looked at first, on another thread, not when it ends: 100,000 sums would keep the
 sockets waiting.
 
-Promises: ending a window costs 20 ms for 100,000 lines; what was counted and handed out is not written to any
-more, and what a line adds never changes.
+Promises: ending a window costs 20 ms for 100,000 lines; counts that were handed out are not written to any more, and
+what a line adds never changes. A window's counts are no more than twice the lines that came in it, or than those of the
+window before: what is kept in memory while the spool refuses is bounded by what was received.
 """
 
 from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence
@@ -33,8 +34,8 @@ Ending = tuple[str, dict[bytes, Any], float]
 the gauge's series, the list of a Distribution or the Distribution that takes it; a counter's rate, a value's weight."""
 
 
-def times(count: "Count | None") -> int:
-    """What was counted."""
+def came(count: "Count | None") -> int:
+    """How often that was."""
     return 0 if count is None else MOST - length_hint(count)
 
 
@@ -54,7 +55,8 @@ class Known:
         self.adds: dict[bytes, tuple[str, float]] = {}
         self.cells: dict[bytes, Cell] = {}
         self.endings: dict[bytes, Ending] = {}
-        self._learned = 0
+        self._gauges: dict[bytes, Ending] = {}  # those of `endings` that may live on
+        self._learned = self._learned_gauges = 0  # names in them
 
     def __len__(self) -> int:
         return len(self.counted) + self._learned
@@ -66,32 +68,54 @@ class Known:
 
     def learn(self, name: bytes, following: bytes, kind: str, target: Any, factor: float = 1.0) -> None:
         """Know where a number goes that stands between these; see Ending."""
-        _, names, _ = self.endings.setdefault(following, (kind, {}, factor))
-        self._learned += name not in names
+        ending = self.endings.get(following)
+        if ending is None:
+            ending = self.endings[following] = kind, {}, factor
+            if kind == "gauge":
+                self._gauges[following] = ending
+        _, names, _ = ending
+        if name not in names:
+            self._learned += 1
+            self._learned_gauges += kind == "gauge"
         names[name] = target
 
-    def end(self, gauges: Collection[str]) -> tuple[Mapping[bytes, Count], Adds]:
-        """What was counted. Begins anew with what is good for the next window: it has these `gauges`."""
+    def end(self, lines: int, held: Collection[str], expired: Collection[str]) -> tuple[Mapping[bytes, Count], Adds]:
+        """What was counted, in a window of so many `lines`. Begins anew with what is good for the next one.
+
+        That begins with the gauges in `held`, which are all that had a sample, but for `expired` ones; or with none.
+        """
         for line, cell in self.cells.items():
-            cell[0] += times(self.counted.pop(line))
+            cell[0] += came(self.counted.pop(line))
+        self.cells = {}
+        if 2 * lines < len(self.counted):  # who kept on knowing what does not come would keep it for ever
+            self.forget_unseen()
         counted = self.counted, self.adds
-        self.counted, self.cells = {line: repeat(None, MOST) for line in self.counted}, {}
-        endings, self.endings, self._learned = self.endings, {}, 0
-        for following, (kind, names, factor) in endings.items():
-            if kind == "gauge" and (held := {name: series for name, series in names.items() if series in gauges}):
-                self.endings[following] = kind, held, factor
-                self._learned += len(held)
+        self.counted = {line: repeat(None, MOST) for line in self.counted}
+        if not held:
+            self._gauges, self._learned_gauges = {}, 0
+        elif expired:
+            self._forget_gauges(frozenset(expired))
+        self.endings, self._learned = self._gauges.copy(), self._learned_gauges
         return counted
+
+    def _forget_gauges(self, expired: frozenset[str]) -> None:
+        for following, (_, names, _) in list(self._gauges.items()):
+            if not expired.isdisjoint(names.values()):
+                for name in [name for name, series in names.items() if series in expired]:
+                    del names[name]
+                    self._learned_gauges -= 1
+                if not names:
+                    del self._gauges[following]
 
     def clear(self) -> tuple[Mapping[bytes, Count], Adds]:
         """What was counted. Knows nothing any more."""
-        counted = self.end(())
+        counted = self.end(len(self.counted), (), ())
         self.counted, self.adds = {}, {}
         return counted
 
     def forget_unseen(self) -> None:
-        """Know no more than what came in this window."""
-        self.counted = {line: count for line, count in self.counted.items() if times(count)}
+        """Count no other lines than those that came in this window."""
+        self.counted = {line: count for line, count in self.counted.items() if came(count)}
         self.adds = {line: what for line, what in self.adds.items() if line in self.counted}
 
     def counters(self) -> set[str]:

@@ -2,37 +2,38 @@
 
 The interpreter runs one thread at a time, and shares itself out evenly: while the committer works, a receive loop that
 needs more than half of it falls behind, and the sockets fill. So the committer gives way between small pieces of its
-work while datagrams are left in the sockets, and works while the receive loop lets them gather.
+work while reception is behind, and works while the receive loop lets datagrams gather.
 
 Promises: neither side calls into the other or takes a lock of it; to give way costs a fraction of a microsecond while
 reception keeps up, and never more than the caller is ready to wait.
 """
 
 import threading
-import time
+from collections.abc import Callable
 
 
 class Precedence:
     """Of one receive loop over any threads that ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, mono: Callable[[], float]) -> None:
+        self._mono = mono
         self._clear = threading.Event()
         self._clear.set()
-        self._behind = False
+        self.behind = False
 
     def claim(self, behind: bool) -> None:
-        """The receive loop's side, once a turn: whether it left something in a socket."""
-        if behind != self._behind:
-            self._behind = behind
+        """The receive loop's side: whether it goes first from now on."""
+        if behind != self.behind:
+            self.behind = behind
             if behind:
                 self._clear.clear()
             else:
                 self._clear.set()
 
     def give_way(self, at_most_s: float) -> float:
-        """Wait until the sockets are empty, or for `at_most_s`. Returns for how long (s)."""
-        if not self._behind or at_most_s <= 0:
+        """The others': wait until it does not, or for `at_most_s`. Returns for how long (s)."""
+        if not self.behind or at_most_s <= 0:
             return 0.0
-        began_mono = time.monotonic()
+        began_mono = self._mono()
         self._clear.wait(at_most_s)
-        return time.monotonic() - began_mono
+        return self._mono() - began_mono

@@ -40,7 +40,7 @@ class Reception:
 
     def __init__(self, receiver: Receiver, aggregate: Aggregate, wait: Callable[[float], None]) -> None:
         self.receiver, self.aggregate = receiver, aggregate
-        self._wait, self._precedence = wait, Precedence()
+        self._wait, self._precedence = wait, Precedence(receiver.mono)
         self._tallies: dict[Dialect, Tally] = {}
         self._gathering = False  # the last turn emptied all sockets, and there was something in them
 
@@ -49,19 +49,23 @@ class Reception:
         if self._gathering:  # there will be something: do not wake up for the first of it
             self._wait(min(GATHER_S, at_most_s, self.receiver.least_room_bytes / FILL_BYTES_PER_S))
             at_most_s = 0.0
-        ready = self.receiver.wait(at_most_s)
-        emptied = True
+        ready = self.receiver.wait(0.0 if self._precedence.behind else at_most_s)
+        if not ready and self._precedence.behind:
+            self._precedence.claim(False)  # before it may wait for long
+            ready = self.receiver.wait(at_most_s)
+        emptied, behind = True, False
         for source in ready:
             taken, too_long = source.drain(TURN_DATAGRAMS)
             emptied = emptied and source.emptied
             if too_long:
                 self.aggregate.reject(Reason.DATAGRAM_TOO_LONG, too_long)
             if source.datagrams:
+                behind = behind or not source.emptied  # a stream waits, and loses nothing
                 self.aggregate.datagrams += len(taken) + too_long
             if taken:
                 self._tally(source.dialect).fold(taken, self.aggregate)
         self._gathering = bool(ready) and emptied
-        self._precedence.claim(not emptied)
+        self._precedence.claim(behind)
         return bool(ready)
 
     def _tally(self, dialect: Dialect) -> Tally:

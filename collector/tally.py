@@ -25,7 +25,7 @@ from orjson import loads
 from collector.aggregate import Aggregate, Shape, series_key
 from collector.known import Cell, Known
 from collector.notices import Notice
-from collector.rules import MAX_NUMBER_BYTES, MAX_VALUE, RESERVED, Reason, Rejection
+from collector.rules import MAX_NUMBER_BYTES, RESERVED, Reason, Rejection
 from collector.sketch import EXACT
 from collector.statsd import STATSD, Dialect, parse, parse_number
 
@@ -36,7 +36,9 @@ MEMO_LINE_BYTES = 256
 SHORT = 2
 """A counter's number of so few bytes is likely to come again: `:1|c` is most of all traffic."""
 _PLAIN_NUMBER = b"0123456789."
-"""Of these JSON makes nothing but numbers, and a few of them not: .5, 5., 007."""
+"""Of these JSON makes nothing but numbers, and of a few none: 5., 007."""
+_UNKNOWN = ""
+"""For a kind: whatever is not known to go anywhere."""
 MEMO_ENDINGS = 4_096
 """Types with rates and tags that are remembered for whatever name comes before them."""
 _PLAIN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")  # names that cannot be refused but for being reserved
@@ -74,7 +76,7 @@ class Tally:
     def __init__(self, dialect: Dialect = STATSD) -> None:
         self._dialect = dialect
         self._shapes: dict[tuple[bytes, bytes], Shape] = {}
-        self._endings: dict[bytes, Shape] = {}  # of what follows the number; `series` is what follows the name there
+        self._endings: dict[bytes, Shape] = {}  # of what follows the number; with what follows the name in a series
 
     def fold(self, datagrams: Sequence[bytes], into: Aggregate) -> None:  # noqa: PLR0912 - a call costs more than a branch
         """Fold the lines of these datagrams, in their order, into a window."""
@@ -93,16 +95,14 @@ class Tally:
             try:
                 kind, names, factor = endings[following]
                 target = names[name]
-                if number.isdigit():
+                if number.isdigit() and len(number) <= MAX_NUMBER_BYTES:
                     value = 0.0 + int(number)  # in half the time of float()
-                    if value > MAX_VALUE:
-                        kind = ""
-                elif len(number) <= MAX_NUMBER_BYTES and not number.strip(_PLAIN_NUMBER):
-                    value = loads(number)  # this too
-                else:
+                elif number < b"0" or len(number) > MAX_NUMBER_BYTES or number.strip(_PLAIN_NUMBER):
                     value = parse_number(number)
-            except (KeyError, ValueError, OverflowError):
-                kind = ""
+                else:
+                    value = loads(number)  # in half of it, too
+            except (KeyError, ValueError):
+                kind = _UNKNOWN
             if kind == "values" and len(target) < EXACT:
                 target.append(value)
             elif kind == "gauge":

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.aggregate import Aggregate, Closed
-from collector.known import times
+from collector.known import came
 from collector.notices import Notice, Notices
 
 Change = tuple[float, float]
@@ -104,7 +104,7 @@ class Sharing(Aggregate):
     @property
     def taken(self) -> int:
         """Lines since the start. Of blank ones, those of spaces count until the share is given."""
-        empty = int(self._blank[0]) + sum(map(times, (each.counted.get(b"") for each in self.known.values())))
+        empty = int(self._blank[0]) + sum(map(came, (each.counted.get(b"") for each in self.known.values())))
         return self._given + self.lines - empty
 
     def give(self) -> Share:

@@ -1,9 +1,10 @@
-"""Collectors that are ended after each test, whatever happened."""
+"""Collectors, and receivers without one, that are ended after each test, whatever happened."""
 
 import signal
 
 import pytest
 
+from tests.collector.receiving import Receiving
 from tests.collector.running import Running
 
 
@@ -23,3 +24,10 @@ def start(tmp_path):
             each.process.send_signal(signal.SIGCONT)
             each.process.kill()
             each.process.wait()
+
+
+@pytest.fixture
+def receiver():
+    made = Receiving()
+    yield made
+    made.close()

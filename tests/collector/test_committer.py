@@ -8,7 +8,7 @@ import pytest
 
 from collector import committer as module
 from collector.aggregate import Aggregate
-from collector.committer import PATIENCE, Committed, Committer, Kept, Lost
+from collector.committer import Committed, Committer, Kept, Lost
 from collector.finished import Finished
 from collector.selfmetrics import Circumstances
 from collector.tally import Tally
@@ -17,7 +17,7 @@ from spool import salvage
 from spool.batch import decode, points_of
 from spool.config import SpoolConfig
 from spool.doers import doers
-from spool.errand import Errands
+from spool.errand import Done, Errand, Errands
 from spool.errors import SpoolBusy
 from spool.evict import Evictor
 from spool.heartbeat import heartbeats
@@ -56,7 +56,9 @@ class Told:
 def made(tmp_path):
     running = []
 
-    def make(open_spool, interval_s=0.05, give_way=lambda _: 0.0):
+    def make(
+        open_spool, interval_s=0.05, give_way=lambda _: 0.0, errands=lambda writer: Errands(writer, doers(["main"]))
+    ):
         told = Told()
         committer = Committer(
             open_spool,
@@ -65,7 +67,7 @@ def made(tmp_path):
             interval_s=interval_s,
             give_way=give_way,
             evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
-            errands=lambda writer: Errands(writer, doers(["main"])),
+            errands=errands,
             tell=told,
             wall=time.time,
             mono=time.monotonic,
@@ -93,19 +95,42 @@ def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_
     assert heartbeats(tmp_path)["collector"]["last_window"] == 1
 
 
-def test_work_on_a_window_gives_way_to_reception_for_a_share_of_an_interval(made, tmp_path):
-    asked, share = [], PATIENCE * 8.0
+def test_an_errand_without_end_holds_no_window_up(made, tmp_path):
+    class Endless:
+        pieces = 0
+
+        def run(self):
+            self.pieces += 1
+            return Errand("prune", "test", 0.0), Done({}, self.pieces > 1_000)
+
+    endless = Endless()
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), errands=lambda _: endless)
+    committer.start()
+    for end in (10.0, 20.0, 30.0):
+        before = endless.pieces
+        give_up = time.monotonic() + 10
+        while endless.pieces == before and time.monotonic() < give_up:
+            time.sleep(0.001)
+        committer.hand_over(finished(end=end))
+        told.wait_for(Committed, end // 10)
+    assert endless.pieces < 1_000
+
+
+@pytest.mark.parametrize(("interval_s", "in_all_s"), [(0.8, 0.4), (3_600.0, 2.0)])
+def test_work_on_a_window_gives_way_to_reception_within_bounds(made, tmp_path, interval_s, in_all_s):
+    asked = []
 
     def give_way(at_most_s):
         asked.append(at_most_s)
-        return 0.5
+        return at_most_s
 
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=8.0, give_way=give_way)
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=interval_s, give_way=give_way)
     committer.start()
     for end in (10.0, 20.0):
         committer.hand_over(finished(b"\n".join(b"name.%d:1|c" % n for n in range(900)), end))
         told.wait_for(Committed, end // 10)
-        assert asked == [share - 0.5 * times for times in range(int(share / 0.5))]
+        assert sum(asked) == pytest.approx(in_all_s)
+        assert max(asked) <= 0.1, "a stop is seen soon"
         asked.clear()
 
 

@@ -7,44 +7,11 @@ import time
 
 import pytest
 
-from collector.aggregate import Aggregate
 from collector.config import Listen
-from collector.listeners import Listeners
-from collector.receiver import DRAIN_BYTES, TURN_ACCEPTS, TURN_READS, Receiver
-from collector.reception import Reception
+from collector.receiver import TURN_ACCEPTS, TURN_READS
 from collector.rules import EXAMPLE_BYTES, MAX_LINE_BYTES, Reason, Rejection
-from collector.statsd import STATSD, parse
-
-
-class Receiving(Receiver):
-    """A receiver with listeners of its own."""
-
-    def __init__(self, clock=time.monotonic):
-        super().__init__(clock)
-        self.listeners = Listeners()
-
-    def listen(self, listen, buffer_bytes=65_536):
-        bound = self.listeners.open(listen, buffer_bytes)
-        self.take(bound.sockets[0], listen.scheme, STATSD)
-        return bound.listen
-
-    def close(self):
-        super().close()
-        self.listeners.close()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiving()
-    yield made
-    made.close()
-
-
-def udp(receiver, host="127.0.0.1", buffer_bytes=1 << 20):
-    listen = receiver.listen(Listen("udp", host, 0), buffer_bytes)
-    sender = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    sender.connect((host, listen.port))
-    return sender
+from collector.statsd import parse
+from tests.collector.receiving import Receiving, tcp, udp
 
 
 def drain(receiver, pieces, within_s=5.0):
@@ -68,38 +35,6 @@ def test_datagrams_arrive_whole_and_in_order(receiver, host):
         assert drain(receiver, 4) == (sent, 0)
 
 
-def test_no_time_is_given_away_while_more_waits_however_large_the_datagrams_are(receiver):
-    waits = []
-    reception = Reception(receiver, Aggregate(1_000), waits.append)
-    with udp(receiver, buffer_bytes=8 << 20) as sender:
-        for _ in range(4 * DRAIN_BYTES // 1_400):
-            sender.send(b"\n".join([b"api.hits:1|c"] * 100))
-        turns = 0
-        while reception.aggregate.lines < 4 * DRAIN_BYTES // 1_400 * 100 and turns < 20:
-            assert not waits
-            assert reception.turn(1.0)
-            turns += 1
-        assert 1 < turns < 20
-        assert not reception.turn(0.0)  # and then it lets them gather
-    assert len(waits) == 1
-
-
-def test_reception_goes_first_while_it_has_left_something_in_a_socket(receiver):
-    reception = Reception(receiver, Aggregate(1_000), lambda _: None)
-    with udp(receiver, buffer_bytes=8 << 20) as sender:
-        for last in (False, True):
-            for _ in range(2 * DRAIN_BYTES // 1_400):
-                sender.send(b"\n".join([b"api.hits:1|c"] * 100))
-            assert reception.give_way(60.0) == 0.0
-            reception.turn(1.0)
-            assert reception.give_way(0.001) > 0.0
-            if last:
-                reception.last_turns()
-            while not last and reception.turn(0.0):
-                pass
-            assert reception.give_way(60.0) == 0.0
-
-
 def test_a_datagram_over_the_limit_is_counted_and_none_of_it_is_read(receiver, tmp_path):
     path = str(tmp_path / "s")
     receiver.listen(Listen("unixgram", path=path), 1 << 20)
@@ -119,11 +54,6 @@ def test_what_the_kernel_drops_is_counted_once(receiver):
         assert drops > 0
         assert len(taken) + drops == 500
         assert receiver.listeners.take_drops() == 0
-
-
-def tcp(receiver):
-    listen = receiver.listen(Listen("tcp", "127.0.0.1", 0))
-    return lambda: socket.create_connection(("127.0.0.1", listen.port))
 
 
 def test_a_stream_gives_whole_lines_however_it_is_cut(receiver):

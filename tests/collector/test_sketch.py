@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.sketch import EXACT, Distribution, merge, quantile, quantile_name
+from collector.sketch import EXACT, SMALLEST, Distribution, merge, quantile, quantile_name
 
 values = st.lists(
     st.floats(-1e100, 1e100, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-8), min_size=1, max_size=60
@@ -34,6 +34,18 @@ def test_the_example_of_the_design():
     assert summary["stddev"] == pytest.approx(3.472, abs=1e-3)
     assert [summary[p] for p in ("p50", "p90", "p95", "p99")] == [2.5, 9.0, 9.0, 9.0]
     assert summary["sketch"] == {"gamma": 1.02, "zero": 0, "bins": [[0, 1], [47, 1], [111, 1]]}
+
+
+def test_values_count_as_zero_that_are_smaller_than_the_smallest_and_not_the_smallest():
+    near = [math.nextafter(SMALLEST, 0), -math.nextafter(SMALLEST, 0), 0.0]
+    sketch = distribution([-SMALLEST, -1.0, *near, SMALLEST, 1.0]).summary([])["sketch"]
+    (smallest, _), _ = sketch["bins"]
+    assert sketch == {
+        "gamma": 1.02,
+        "zero": 3,
+        "bins": [[smallest, 1], [0, 1]],
+        "negative": [[smallest, 1], [0, 1]],
+    }
 
 
 @pytest.mark.parametrize(("q", "name"), [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"), (0.07, "p7")])

@@ -133,15 +133,8 @@ NUMBERS = [
     *("9007199254740993", "1.7976931348623157"),
 ]
 LONG = [
-    "9" * 64,
-    "9" * 65,
-    "9" * 101,
-    "1" + "0" * 100,
-    "1" + "0" * 308,
-    "9" * 400,
-    "0" * 200,
-    "0" * 5000 + "1",
-    "0.1" * 99,
+    *("9" * 64, "9" * 65, "9" * 101, "1" + "0" * 100, "1" + "0" * 308, "9" * 400),
+    *("0" * 200, "0" * 5000 + "1", "0" * 9_000 + "7", "0.1" * 99),
 ]
 
 
@@ -174,6 +167,50 @@ def test_a_full_memo_begins_anew_and_changes_no_result(monkeypatch):
     closed = aggregate.close(0.0)
     assert closed.accepted == 60
     assert closed.counters == {f"c{n}": 3.0 for n in range(10)}
+
+
+def names_known(aggregate):
+    return sum(len(names) for known in aggregate.known.values() for _, names, _ in known.endings.values())
+
+
+def test_what_a_window_knows_of_timers_and_gauges_is_bounded_too(monkeypatch):
+    monkeypatch.setattr(collector.tally, "MEMO_LINES", 50)
+    aggregate, tally = Aggregate(1000), Tally()
+    for end in (0.0, 10.0):
+        for n in range(200):
+            lines = [b"t%d:1.5|ms|#n:%d" % (n, n), b"t%d:1.5|ms" % n, b"g%d:1.5|g" % n, b"g:1.5|g|#n:%d" % n]
+            tally.fold(lines * 3, aggregate)
+            assert len(aggregate.known[tally._dialect]) == names_known(aggregate) <= 50
+        closed = aggregate.close(end)
+        assert closed.accepted == 200 * 12
+        assert {each.summary([])["count"] for each in closed.timers.values()} == {3}
+        assert len(aggregate.known[tally._dialect]) == names_known(aggregate)
+
+
+def test_gauges_that_expired_are_not_known_any_more_and_others_are():
+    aggregate, tally = Aggregate(1000, gauge_expiry_s=15.0), Tally()
+    tally.fold([b"a:125|g\nb:125|g\nc:125|g|#k:v"] * 3, aggregate)
+    aggregate.close(0.0)
+    tally.fold([b"a:7|g"], aggregate)
+    assert names_known(aggregate) == 3
+    assert aggregate.close(10.0).gauges == {"a": 7.0, "b": 125.0, "c\0k\0v": 125.0}
+    aggregate.close(20.0)
+    assert names_known(aggregate) == len(aggregate.known[tally._dialect]) == 1
+    tally.fold([b"a:8|g\nb:9|g"], aggregate)
+    assert aggregate.close(21.0).gauges == {"a": 8.0, "b": 9.0}
+
+
+def test_windows_that_are_kept_take_no_more_than_what_came_in_them():
+    aggregate, tally = Aggregate(100_000), Tally()
+    tally.fold([b"a:1|c|T%d\nb%d:1|c" % (n, n) for n in range(1_000)] * 2, aggregate)
+    counted = []
+    for window in range(4):
+        closed = aggregate.close(10.0 * window)
+        counted.append(sum(len(lines) for lines, _ in closed.cells._counted))
+        assert closed.counters.get("a", 0.0) == (2_000.0, 1.0, 0.0, 0.0)[window]
+        if window == 0:
+            tally.fold([b"a:1|c|T0"], aggregate)
+    assert counted == [2_000, 1, 0, 0]
 
 
 def test_events_and_checks_are_accepted_and_the_same_one_is_one_point():
