@@ -10,8 +10,8 @@ And it is added up when the window is looked at first, on another thread, not wh
 sockets waiting.
 
 Promises: ending a window costs 20 ms for 100,000 lines; counts that were handed out are not written to any more, and
-what a line adds never changes. A window's counts are no more than twice the lines that came in it, or than those of the
-window before: what is kept in memory while the spool refuses is bounded by what was received.
+what a line adds never changes. A window hands out counts of at most twice as many lines as came in it, so that what is
+kept while the spool refuses is bounded by what was received.
 """
 
 from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence
