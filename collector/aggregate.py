@@ -284,6 +284,7 @@ class Aggregate:
         self._parts += [known.end(self.lines, self._held, expired) for known in self.known.values()]
         rejected = {str(reason): int(cell[0]) for reason, cell in self._rejected.items()}
         lines = self.lines - int(self._blank[0])
+        accepted = lines - sum(rejected.values())
         gauges = self._held | self.gauges
         closed = Closed(
             cells=Sums(self._parts, self._held_as["counter"]),
@@ -293,10 +294,10 @@ class Aggregate:
             notices=self.notices.points(),
             datagrams=self.datagrams,
             lines=lines,
-            accepted=lines - sum(rejected.values()),
+            accepted=accepted,
             rejected=rejected,
             overflowed=self._overflowed,
-            places=len(self._counted) + self._others + len(gauges),
+            places=min(len(self._counted) + self._others, accepted) + len(gauges),
             name_bytes=self._counted_bytes + self._others_bytes,
             overflowed_by=self._culprits.top(),
             examples={str(reason): line for reason, line in self._examples.items()},

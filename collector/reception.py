@@ -50,9 +50,6 @@ class Reception:
             self._wait(min(GATHER_S, at_most_s, self.receiver.least_room_bytes / FILL_BYTES_PER_S))
             at_most_s = 0.0
         ready = self.receiver.wait(0.0 if self._precedence.behind else at_most_s)
-        if not ready and self._precedence.behind:
-            self._precedence.claim(False)  # before it may wait for long
-            ready = self.receiver.wait(at_most_s)
         emptied, behind = True, False
         for source in ready:
             taken, too_long = source.drain(TURN_DATAGRAMS)
@@ -65,7 +62,7 @@ class Reception:
             if taken:
                 self._tally(source.dialect).fold(taken, self.aggregate)
         self._gathering = bool(ready) and emptied
-        self._precedence.claim(behind)
+        self._precedence.claim(behind)  # which ends before a turn that may wait for long
         return bool(ready)
 
     def _tally(self, dialect: Dialect) -> Tally:

@@ -51,12 +51,24 @@ def test_reception_that_waits_goes_not_first_however_full_the_last_turn_was(rece
             sender.send(b"api.hits:1|c")
         reception.turn(1.0)
         assert reception.give_way(0.001) > 0.0
-        waiting = threading.Thread(target=lambda: reception.turn(20.0))
+        waiting = threading.Thread(target=lambda: reception.turn(20.0) or reception.turn(20.0))
         waiting.start()
         assert reception.give_way(60.0) < 10.0
         sender.send(b"api.hits:1|c")
         waiting.join(10.0)
     assert reception.aggregate.lines == TURN_DATAGRAMS + 1
+
+
+def test_who_is_woken_after_a_full_turn_does_not_go_on_to_wait(receiver):
+    reception = Reception(receiver, Aggregate(1_000), lambda _: None)
+    with udp(receiver, buffer_bytes=8 << 20) as sender:
+        for _ in range(TURN_DATAGRAMS):
+            sender.send(b"api.hits:1|c")
+        reception.turn(1.0)
+        receiver.wake()
+        begun = time.monotonic()
+        assert not reception.turn(30.0)
+        assert time.monotonic() - begun < 10.0
 
 
 def test_streams_do_not_go_first_because_they_lose_nothing(receiver):

@@ -211,6 +211,7 @@ def test_windows_that_are_kept_take_no_more_than_what_came_in_them():
         if window == 0:
             tally.fold([b"a:1|c|T0"], aggregate)
     assert counted == [2_000, 1, 0, 0]
+    assert len(aggregate.known[tally._dialect].counted) == 2_000, "a client that pauses is known when it comes again"
 
 
 def test_events_and_checks_are_accepted_and_the_same_one_is_one_point():

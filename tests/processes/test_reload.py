@@ -282,10 +282,11 @@ REFUSE_PARTIAL_WINDOWS = """
 from pathlib import Path
 from spool.errors import SpoolBusy
 from spool.writer import SpoolWriter
-def commit(self, window, at, before=SpoolWriter.commit):
+before = SpoolWriter.commit
+def commit(self, window, *others):
     if window.partial and Path(__file__).with_name("full").exists():
         raise SpoolBusy("disk full")
-    return before(self, window, at)
+    return before(self, window, *others)
 SpoolWriter.commit = commit
 """
 
