@@ -4,8 +4,8 @@ The interpreter runs one thread at a time, and shares itself out evenly: while t
 needs more than half of it falls behind, and the sockets fill. So the committer gives way between small pieces of its
 work while reception is behind, and works while the receive loop lets datagrams gather.
 
-Promises: neither side calls into the other or takes a lock of it; to give way costs a fraction of a microsecond while
-reception keeps up, and never more than the caller is ready to wait.
+Promises: the receive loop waits for nobody here; to give way costs a fraction of a microsecond while reception keeps
+up, and never more than the caller is ready to wait.
 """
 
 import threading
