@@ -89,7 +89,7 @@ class Known:
         self.cells = {}
         counted = self.counted
         if 2 * lines < len(counted):
-            counted = {line: count for line, count in counted.items() if came(count)}
+            counted = self._seen()
             self.counted |= {line: repeat(None, MOST) for line in counted}
         else:
             self.counted = {line: repeat(None, MOST) for line in counted}
@@ -117,8 +117,11 @@ class Known:
 
     def forget_unseen(self) -> None:
         """Count no other lines than those that came in this window."""
-        self.counted = {line: count for line, count in self.counted.items() if came(count)}
+        self.counted = self._seen()
         self.adds = {line: what for line, what in self.adds.items() if line in self.counted}
+
+    def _seen(self) -> dict[bytes, Count]:
+        return {line: count for line, count in self.counted.items() if came(count)}
 
     def counters(self) -> set[str]:
         """Counters to which a known line adds."""

@@ -15,7 +15,6 @@ Does not promise to change names: what a destination cannot carry, its protocol 
 does not move a sample out of the window in which it arrived.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,9 +86,11 @@ _DIGITS = re.compile(r"[0-9]{1,12}")
 
 def parse_number(written: bytes) -> float:
     """A value by itself, for callers that know the rest of the line already. Raises ValueError if it is none."""
-    if written.isdigit() and len(written) <= MAX_NUMBER_BYTES:
+    if len(written) > MAX_NUMBER_BYTES:
+        raise ValueError(written)
+    if written.isdigit():
         return 0.0 + int(written)
-    value = float(written) if len(written) <= MAX_NUMBER_BYTES else math.inf
+    value = float(written)
     # float() takes a little more than _NUMBER: white space, 1_000, nan and inf, the last two out of range.
     if not -MAX_VALUE <= value <= MAX_VALUE or written.translate(None, b"0123456789.eE+-"):
         raise ValueError(written)

@@ -139,12 +139,13 @@ class Tally:
         target = into.add(shape, value, self._dialect.gauges == "delta" and number[0] <= MINUS)
         if target is None:
             return
+        known = self._known(into)
         if kind == "timer" and rate == 1.0:
-            self._known(into).learn(name, following, "values", target.values)
+            known.learn(name, following, "values", target.values)
         elif kind == "timer":
-            self._known(into).learn(name, following, "weighted", target, 1.0 / rate)
+            known.learn(name, following, "weighted", target, 1.0 / rate)
         else:
-            self._known(into).learn(name, following, kind, target, rate)
+            known.learn(name, following, kind, target, rate)
 
     def _plain(self, line: bytes, key: tuple[bytes, bytes]) -> Shape | None:
         """The shape of a new name before something that followed others: a tenth of the work of parsing the line."""
