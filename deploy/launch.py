@@ -16,6 +16,7 @@ something else is in the way or supervisord ended by itself, else 0. A Ctrl-C wh
 import signal
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # deploy/run holds it back while Python itself starts
 
 import ctypes
 import fcntl

@@ -131,6 +131,28 @@ def test_a_second_start_reuses_everything_and_is_quick(installed: Path) -> None:
         assert "making the environment" not in said and "wrote" not in said
 
 
+@pytest.mark.parametrize("start", ["-c", "launch.py"])
+def test_ctrl_c_while_a_python_starts_is_no_traceback(installed: Path, start: str) -> None:
+    """In `site` there is no line of ours yet to catch it: the check of the environment, and the launcher."""
+    configure(installed)
+    [packages] = (installed / ".venv/lib").glob("python3*/site-packages")
+    met = installed / "met"
+    press = packages / "press.pth"
+    press.write_text(
+        f"import os, sys; {start!r} in sys.orig_argv[1] and (open({str(met)!r}, 'w').close(), os.killpg(0, 2))\n"
+    )
+    try:
+        with Launched(installed, Path("/")) as launched:
+            code = launched.process.wait(30)
+    finally:
+        press.unlink()
+        assert met.exists()
+        met.unlink()
+    assert (code, launched.text()) == (-signal.SIGINT, "")
+    with Launched(installed, Path("/")) as launched:
+        assert "making the environment" not in launched.ready(within_s=30)
+
+
 @pytest.mark.parametrize("after_s", [0.2, 0.6, 1.0])
 def test_ctrl_c_before_anything_runs_is_no_traceback(installed: Path, after_s: float) -> None:
     configure(installed)
