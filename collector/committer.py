@@ -2,8 +2,9 @@
 
 Promises: `hand_over` never waits; windows are committed in the order of handing over; one that the spool
 cannot take is kept in memory and tried again at least once per window; kept windows are bounded by
-KEEP_BYTES (estimated), beyond which the oldest that is not being tried is shed and recorded as a loss as
-soon as the spool takes anything. The thread does not end before `finish`, whatever the spool does.
+KEEP_BYTES (estimated), beyond which the oldest that is not being tried is shed, added up on a thread of its own, and
+recorded as a loss as soon as the spool takes anything. The committer does not end before `finish`, whatever the spool
+does.
 
 Does not promise that what is kept survives a stop while the spool takes nothing: `finish` reports it as lost, and the
 next start records that.
@@ -16,6 +17,7 @@ Where that is not enough, the work on a window gives way to reception between th
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -132,7 +134,8 @@ class Committer:
         self._waiting: deque[Finished] = deque()
         self._kept_bytes = 0
         self._current: Finished | Window | None = None  # not committed yet; then with its points made
-        self._shed: list[tuple[Window, str]] = []  # with the reason
+        self._shed: list[tuple[Callable[[], Window], str]] = []  # with the reason
+        self._adder = ThreadPoolExecutor(1, "adder")  # the receive loop has no time for it, and this thread may hang
         self._newly_shed = 0
         self._stopping = False
         self._failures = 0
@@ -172,11 +175,11 @@ class Committer:
             lost_lines = finished.around.worker_lost_lines
             if lost_lines:
                 part = Window(0, finished.bounds.start, finished.bounds.end, (), lines=lost_lines)
-                self._shed.append((part, "worker ended"))
+                self._shed.append((lambda: part, "worker ended"))
             while self._kept_bytes > KEEP_BYTES and len(self._waiting) > 1:
                 oldest = self._waiting.popleft()
                 self._kept_bytes -= oldest.size_bytes
-                self._shed.append((oldest.counted(), "memory full"))
+                self._shed.append((self._adder.submit(oldest.counted).result, "memory full"))
                 self._newly_shed += 1
             self._changed.notify()
 
@@ -324,7 +327,7 @@ class Committer:
         with self._changed:
             shed = list(self._shed)
         for reason, those in groupby(shed, itemgetter(1)):
-            windows = [window for window, _ in those]
+            windows = [counted() for counted, _ in those]
             seq = writer.next_window_seq()
             writer.shed([replace(each, seq=seq + n) for n, each in enumerate(windows)], self._wall(), reason)
             with self._changed:
@@ -349,7 +352,7 @@ class Committer:
 
     def _end(self) -> None:
         held = [*([self._current] if self._current else []), *self._waiting]
-        left = [window for window, _ in self._shed]
+        left = [counted() for counted, _ in self._shed]
         left += [each.counted() if isinstance(each, Finished) else each for each in held]
         if left:
             with suppress(OSError):  # then only the log tells

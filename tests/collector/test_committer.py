@@ -201,6 +201,42 @@ def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_pa
     assert [each.window.end for each in told.wait_for(Committed, 3)] == [30.0, 40.0, 50.0]
 
 
+def test_what_is_shed_is_added_up_by_neither_the_receive_loop_nor_a_thread_that_the_spool_may_hold(
+    made, tmp_path, monkeypatch
+):
+    size = finished(lines := b"a:1|c\nb:1|c").size_bytes
+    monkeypatch.setattr(module, "KEEP_BYTES", size)
+    held, refused, adders, counted = threading.Event(), threading.Event(), [], Finished.counted
+
+    def open_spool():
+        refused.set()
+        held.wait(20)
+        return SpoolWriter.open(tmp_path, "web-1")
+
+    def noted(finished):
+        adders.append(threading.current_thread())
+        try:
+            return counted(finished)
+        finally:
+            added.set()
+
+    added = threading.Event()
+    monkeypatch.setattr(Finished, "counted", noted)
+    committer, told = made(open_spool)
+    committer.start()
+    assert refused.wait(10)
+    for end in (10.0, 20.0):
+        committer.hand_over(finished(lines, end))
+    assert added.wait(10)  # and so what it took of memory is free again
+    held.set()
+    assert told.wait_for(Lost) == [Lost(1, 2, "memory full")]
+    assert [each.name for each in adders] == ["adder_0"]
+    assert committer.finish(5)
+    with SpoolReader(tmp_path) as spool:
+        (row,) = spool.losses(10)
+    assert (row["window_end"], row["points"]) == (10.0, 2)
+
+
 def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_window(made, tmp_path):
     committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
     committer.hand_over(replace(finished(), around=Circumstances(worker_lost_lines=7)))
