@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shipper.protocols import KNOWN, by_name
-from spool.config import Rule, key, number, one_of, path, read_token, required, whole
+from spool.config import SECRET_PARAMETER, Rule, key, number, one_of, path, read_token, required, whole
 
 
 def address(*schemes: str) -> Rule:
-    """An absolute URL of one of `schemes`, without user name and password."""
+    """An absolute URL of one of `schemes`, without user name and password: it is shown in logs and by commands."""
 
     def rule(raw: Any, _folder: Path) -> str:
         wanted = " or ".join(schemes)
@@ -28,6 +28,8 @@ def address(*schemes: str) -> Rule:
             raise ValueError(allowed)
         if not raw.isprintable() or " " in parts.netloc:  # urlsplit forgives line breaks, and no host has a space
             raise ValueError(allowed)
+        if SECRET_PARAMETER.search(raw):
+            raise ValueError(f"{allowed}: what is secret in its query belongs into token_file")
         return str(raw)
 
     return rule

@@ -58,6 +58,14 @@ def required(rule: Rule, doc: str) -> Any:
 
 _BEFORE_AT = re.compile(r"[^\s'\"]*:[^\s'\"]*@")
 """A scheme, user name and password in the text of a value: messages get into logs, and passwords must not."""
+SECRET_PARAMETER = re.compile(
+    r"(?<=[?&])(p|pass|passwd|password|secret|token|access_token|auth|api[_-]?key)=[^&#\s'\"]*", re.IGNORECASE
+)
+"""One in the query of a URL; InfluxDB 1 calls it `p`."""
+
+
+def _without_secrets(value: Any) -> str:
+    return SECRET_PARAMETER.sub(r"\1=(hidden)", _BEFORE_AT.sub("(hidden)@", repr(value)))
 
 
 # --- rules ---------------------------------------------------------------------------------------------
@@ -177,7 +185,7 @@ class Config:
             try:
                 values[each] = known[each].metadata["rule"](value, folder)
             except ValueError as error:
-                problems.append(f"{where} = {_BEFORE_AT.sub('(hidden)@', repr(value))}: allowed is {error}")
+                problems.append(f"{where} = {_without_secrets(value)}: allowed is {error}")
         problems += [
             f"[{name}] {each.name}: missing; it is {each.metadata['doc']}"
             for each in known.values()

@@ -34,3 +34,14 @@ def test_a_url_is_taken_as_it_is_written(url: str) -> None:
 def test_what_can_never_work_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match="a URL like https://host:port/path"):
         address("https", "http")(url, HERE)
+
+
+@pytest.mark.parametrize("query", ["db=m&u=me&p=secret", "Token=secret", "x=1&api-key=secret", "password="])
+def test_a_secret_in_the_query_is_sent_to_token_file(query: str) -> None:
+    with pytest.raises(ValueError, match=r"a URL like .*: what is secret in its query belongs into token_file$"):
+        address("https", "http")(f"https://h/write?{query}", HERE)
+
+
+@pytest.mark.parametrize("query", ["db=m&rp=short", "bucket=a&org=token", "map=1#p=1"])
+def test_other_queries_are_taken(query: str) -> None:
+    assert address("https", "http")(f"https://h/write?{query}", HERE)

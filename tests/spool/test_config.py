@@ -113,6 +113,8 @@ def test_a_bad_value_names_file_key_value_and_what_is_allowed(write, line, allow
         ("agent:s3c@ret/@proxy:3128", "'(hidden)@proxy:3128'"),
         ("http://proxy:3128/a@b", "'(hidden)@b'"),
         ("me@proxy", "'me@proxy'"),
+        ("https://h/write?db=m&u=me&p=s3cret&precision=ms", "'https://h/write?db=m&u=me&p=(hidden)&precision=ms'"),
+        ("https://h/in?API_KEY=s3cret#x", "'https://h/in?API_KEY=(hidden)#x'"),
     ],
 )
 def test_a_password_in_a_value_is_in_no_message(write, value, shown):
