@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import ssl
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -204,12 +205,14 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """A client's context: TLS 1.2 or later, certificates and host names verified, always.
 
     `ca_file`: PEM certificates to trust instead of the system's. The environment (SSL_CERT_FILE,
-    SSLKEYLOGFILE) is not asked. Raises OSError or ssl.SSLError if `ca_file` cannot be used.
+    SSLKEYLOGFILE) is not asked. Raises OSError or ssl.SSLError if `ca_file` cannot be used; a pipe is not waited for.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificates and host names by default
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = TLSSocket
     if ca_file is not None:
+        if not stat.S_ISREG(ca_file.stat().st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
         context.load_verify_locations(cafile=ca_file)
         return context
     built_in = ssl.get_default_verify_paths()

@@ -311,16 +311,24 @@ def check_all(config: Config) -> None:
         raise ConfigError("\n".join(problems))
 
 
+def _without_waiting(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NONBLOCK)  # a pipe is open at once, and seen to be none of ours
+
+
 def read_token(file: Path) -> str:
     """The secret in `file`, read anew each time so that it can be changed in place.
 
-    Raises ConfigError if the file cannot be read, may be read by everybody, or holds anything but one token. The
-    token is in no message.
+    Raises ConfigError if it is no regular file, cannot be read, may be read by everybody, or holds anything but one
+    token. The token is in no message.
     """
     try:
-        if stat.S_IMODE(file.stat().st_mode) & stat.S_IROTH:
-            raise ConfigError(f"token_file {file}: every user of this host may read it. Do: chmod o-rwx {file}")
-        token = file.read_text(encoding="ascii").strip()
+        with open(file, encoding="ascii", opener=_without_waiting) as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"token_file {file}: is no regular file; it is read anew each time.")
+            if mode & stat.S_IROTH:
+                raise ConfigError(f"token_file {file}: every user of this host may read it. Do: chmod o-rwx {file}")
+            token = opened.read().strip()
     except OSError as error:
         raise ConfigError(f"token_file {file}: {error.strerror}. Check its path, owner and mode.") from None
     except UnicodeDecodeError:

@@ -184,6 +184,14 @@ def test_installed_upgraded_in_place_and_removed_without_a_line_lost(host: Host,
     assert [path for path in (host.root / "usr").rglob("*") if not path.is_dir()] == []
 
 
+@pytest.mark.parametrize("name", ["with space", "R&D", "50%", "a#b"])
+def test_a_folder_that_a_unit_cannot_name_is_refused(tmp_path: Path, name: str) -> None:
+    command = [CHECKOUT / "deploy/install", "--prefix", tmp_path / name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1 and f"{name}: a systemd unit takes letters, digits and ._/+- only" in done.stderr
+    assert list((tmp_path / name).iterdir()) == []
+
+
 def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "holdfast.service"
     text = (CHECKOUT / "deploy/holdfast.service").read_text().replace("User=holdfast", "User=daemon")

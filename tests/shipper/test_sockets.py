@@ -1,3 +1,4 @@
+import os
 import select
 import socket
 import ssl
@@ -188,10 +189,12 @@ def test_the_context_verifies_and_wants_tls_1_2(monkeypatch: pytest.MonkeyPatch,
     assert not any("trustme" in str(each) for each in context.get_ca_certs()), "the environment was asked"
 
 
+@pytest.mark.timeout(10)  # a pipe would be waited for
 def test_a_ca_file_that_is_none_is_an_error_at_once(tmp_path: Path) -> None:
-    not_pem = tmp_path / "ca.pem"
+    not_pem, pipe = tmp_path / "ca.pem", tmp_path / "pipe"
     not_pem.write_text("hello")
-    for wrong in (not_pem, tmp_path / "missing.pem"):
+    os.mkfifo(pipe)
+    for wrong in (not_pem, tmp_path / "missing.pem", pipe):
         with pytest.raises(OSError):
             tls_context(wrong)
 

@@ -19,6 +19,7 @@ from spool.config import (
     number,
     one_of,
     path,
+    read_token,
     required,
     spool_dir,
     text,
@@ -324,3 +325,35 @@ def test_check_all_tells_of_every_table(write, monkeypatch):
     ]
     file.write_text('[destination.b]\nurl = "http://b"')
     check_all(load(file, {}))
+
+
+def _pipe(file):
+    os.mkfifo(file, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_pipe, "is no regular file"),
+        (Path.mkdir, "Is a directory"),
+        (lambda file: None, "No such file"),
+        (lambda file: file.touch(0o600), "one line of printable ASCII"),
+        (lambda file: (file.touch(0o600), file.write_bytes(b"\xff")), "one line of printable ASCII"),
+        (lambda file: (file.touch(0o600), file.write_text("two words")), "one line of printable ASCII"),
+        (lambda file: file.touch(0o604), "chmod o-rwx"),
+    ],
+)
+@pytest.mark.timeout(10)  # a pipe would be waited for
+def test_what_is_no_token_is_said_with_the_file(tmp_path, make, said):
+    make(file := tmp_path / "token")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ConfigError, match=f"^token_file {file}: .*{said}"):
+        read_token(file)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_token_is_read_without_its_line_end(tmp_path):
+    file = tmp_path / "token"
+    file.touch(0o640)
+    file.write_text("s3cret\n")
+    assert read_token(file) == "s3cret"
