@@ -5,7 +5,6 @@ import logging
 import os
 import secrets
 import signal
-import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,8 @@ from spool.shell import Program, named_config, own_version
 log = logging.getLogger(__name__)
 
 FORGET_EVERY_S = 60.0
+ENDS = {signal.SIGTERM, signal.SIGINT}
+"""They wait until they are asked for, in every thread: a handler would meet its thread anywhere, holding any lock."""
 
 
 @click.group(cls=Program)
@@ -40,9 +41,7 @@ def run() -> None:
     """Serve until SIGTERM or Ctrl-C. SIGUSR1 writes the stack of every thread to stderr."""
     log_to()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    stop = threading.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     config = load(named_config())
     settings = config.section(ReceiverConfig, "receiver")
     folder = receiver_dir(config)
@@ -68,8 +67,8 @@ def run() -> None:
             report=_reporter(),
         )
         log.info("receiver_started", extra=fields(url=str(server.listen), dir=str(folder), token=token is not None))
-        while not stop.wait(FORGET_EVERY_S):
-            _forget(store, settings.max_age_s, stop)
+        while signal.sigtimedwait(ENDS, FORGET_EVERY_S) is None:
+            _forget(store, settings.max_age_s)
         server.stop()
         log.info("receiver_stopped")
     finally:
@@ -133,11 +132,11 @@ def _certificate(settings: ReceiverConfig, folder: Path) -> tuple[Path, Path]:
     return chain, key
 
 
-def _forget(store: Store, max_age_s: float, stop: threading.Event) -> None:
-    """Delete what is too old, a little at a time, so that requests get their turn in between."""
+def _forget(store: Store, max_age_s: float) -> None:
+    """Delete what is too old, a little at a time, so that requests get their turn in between, until it should end."""
     forgotten = 0
     try:
-        while not stop.is_set() and (now := store.forget(time.time() - max_age_s)):
+        while not signal.sigpending() & ENDS and (now := store.forget(time.time() - max_age_s)):
             forgotten += now
     except StoreBusy as error:
         log.warning("forget_failed", extra=fields(error=str(error)))

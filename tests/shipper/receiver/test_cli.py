@@ -15,14 +15,20 @@ import requests
 
 ROOT = Path(__file__).parents[3]
 NDJSON_GZIP = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+AS_INSTALLED = ("-m", "shipper.receiver.cli")
 
 
 class Process:
     """`holdfast-receiver run` on a free port; `lines` is what it has logged."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *interpreted: str) -> None:
         self.popen = subprocess.Popen(
-            command("run"), cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True, bufsize=1
+            command("run", interpreted=interpreted or AS_INSTALLED),
+            cwd=folder,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self.lines: list[str] = []
         self._heard = threading.Condition()
@@ -53,8 +59,8 @@ class Process:
         return code
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "shipper.receiver.cli", *words]
+def command(*words: str, interpreted: tuple[str, ...] = AS_INSTALLED) -> list[str]:
+    return [sys.executable, *interpreted, *words]
 
 
 def environment() -> dict[str, str]:
@@ -84,8 +90,8 @@ def folder(tmp_path: Path) -> Path:
 def start(folder):
     processes: list[Process] = []
 
-    def started() -> Process:
-        processes.append(Process(folder))
+    def started(*interpreted: str) -> Process:
+        processes.append(Process(folder, *interpreted))
         return processes[-1]
 
     yield started
@@ -151,6 +157,15 @@ def test_it_stops_cleanly_in_less_than_2_s_with_a_client_stalling(folder, start,
         assert time.monotonic() - begun < 2.0
     assert "receiver_stopped" in process.lines[-1]
     assert not list((folder / "data/receiver").glob("*-wal"))
+
+
+@pytest.mark.timeout(120)
+def test_it_stops_wherever_the_signal_meets_it(folder, start) -> None:
+    """It does nothing but wait here: a handler would meet its thread in every place of that, and hold its locks."""
+    ran(folder, "init")
+    busy = "from shipper.receiver import cli; cli.FORGET_EVERY_S = 0.0; cli._forget = lambda *_: None; cli.main()"
+    for number in [signal.SIGTERM, signal.SIGINT] * 4:
+        assert start("-c", busy).end(number) == 0
 
 
 def test_sigusr1_shows_the_stack_of_every_thread_and_serving_goes_on(folder, start, batch) -> None:
