@@ -146,8 +146,13 @@ class Committer:
     # --- the receive loop's side ---
 
     def start(self, writer: SpoolWriter | None = None) -> None:
-        """Begin committing; to `writer` if the spool is open already, which then belongs to this thread."""
+        """Begin committing; to `writer` if the spool is open already, which then belongs to this thread.
+
+        No thread is started later: there may be none left when windows are shed, and one that is started while signals
+        are taken would take those that wait for a successor (spool.again.hold_signals).
+        """
         self._writer = writer
+        self._adder.submit(int)
         self._thread.start()
 
     @property

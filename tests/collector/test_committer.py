@@ -1,5 +1,6 @@
 """Windows reach the spool, or stay in memory until they do, or are recorded as lost. Real spool, real thread."""
 
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ from collector.selfmetrics import Circumstances
 from collector.tally import Tally
 from collector.window import Bounds
 from spool import salvage
+from spool.again import SIGNALS, hold_signals, release_signals
 from spool.batch import decode, points_of
 from spool.config import SpoolConfig
 from spool.doers import doers
@@ -235,6 +237,41 @@ def test_what_is_shed_is_added_up_by_neither_the_receive_loop_nor_a_thread_that_
     with SpoolReader(tmp_path) as spool:
         (row,) = spool.losses(10)
     assert (row["window_end"], row["points"]) == (10.0, 2)
+
+
+def test_the_thread_that_adds_up_is_there_from_the_start_and_takes_no_signal_that_was_held_then(
+    made, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "KEEP_BYTES", finished().size_bytes)
+    held, refused, masks, counted = threading.Event(), threading.Event(), [], Finished.counted
+
+    def open_spool():
+        refused.set()
+        held.wait(20)
+        return SpoolWriter.open(tmp_path, "web-1")
+
+    def noted(finished):
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return counted(finished)
+
+    def no_more_threads(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Finished, "counted", noted)
+    committer, told = made(open_spool)
+    hold_signals()
+    try:
+        committer.start()
+    finally:
+        release_signals()
+    assert refused.wait(10)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more_threads)
+        for end in (10.0, 20.0):
+            committer.hand_over(finished(end=end))
+    held.set()
+    assert told.wait_for(Lost) == [Lost(1, 1, "memory full")]
+    assert [each.issuperset(SIGNALS) for each in masks] == [True]
 
 
 def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_window(made, tmp_path):
