@@ -284,7 +284,7 @@ class Committer:
             pass
 
     def _make_room(self, refused: bool = False) -> None:
-        """Evict what the limits ask for, until it is enough or a window waits to be committed.
+        """Evict what the limits ask for, until it is enough, a window waits to be committed, or the collector stops.
 
         After a commit that was `refused` the ballast goes first, if it is a full disk that refused it.
         """
@@ -307,7 +307,7 @@ class Committer:
                 return
             if evicted.by_reason:
                 self._tell(evicted)
-            more = evicted.more and not self._waiting
+            more = evicted.more and not self._waiting and not self._stopping
 
     def _do_errands(self) -> None:
         """Do what operators ask for, a piece at a time, until it is done or a window waits to be committed."""

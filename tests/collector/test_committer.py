@@ -21,7 +21,7 @@ from spool.config import SpoolConfig
 from spool.doers import doers
 from spool.errand import Done, Errand, Errands
 from spool.errors import SpoolBusy
-from spool.evict import Evictor
+from spool.evict import Evicted, Evictor
 from spool.heartbeat import heartbeats
 from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
@@ -59,7 +59,11 @@ def made(tmp_path):
     running = []
 
     def make(
-        open_spool, interval_s=0.05, give_way=lambda _: 0.0, errands=lambda writer: Errands(writer, doers(["main"]))
+        open_spool,
+        interval_s=0.05,
+        give_way=lambda _: 0.0,
+        errands=lambda writer: Errands(writer, doers(["main"])),
+        evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
     ):
         told = Told()
         committer = Committer(
@@ -68,7 +72,7 @@ def made(tmp_path):
             quantiles=(0.5,),
             interval_s=interval_s,
             give_way=give_way,
-            evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
+            evictor=evictor,
             errands=errands,
             tell=told,
             wall=time.time,
@@ -116,6 +120,24 @@ def test_an_errand_without_end_holds_no_window_up(made, tmp_path):
         committer.hand_over(finished(end=end))
         told.wait_for(Committed, end // 10)
     assert endless.pieces < 1_000
+
+
+def test_an_eviction_that_takes_long_holds_no_stop_up(made, tmp_path):
+    class Endless:
+        begun = threading.Event()
+
+        def run(self, _now):
+            self.begun.set()
+            time.sleep(0.001)
+            return Evicted({}, 0, 0, 0, 0, more=True)
+
+    endless = Endless()
+    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), evictor=lambda _: endless)
+    committer.start()
+    committer.hand_over(finished())
+    told.wait_for(Committed)
+    assert endless.begun.wait(10)
+    assert committer.finish(5)
 
 
 @pytest.mark.parametrize(("interval_s", "in_all_s"), [(0.8, 0.4), (3_600.0, 2.0)])
