@@ -79,6 +79,7 @@ class Listeners:
             while asked.scheme == "udp" and len(sockets) < receivers:
                 sockets.append(bind(listen, beside=sockets[0]))
             for each in sockets:
+                each.setblocking(False)  # one that was the admin port's waits
                 if asked.scheme not in DATAGRAMS:
                     each.listen(BACKLOG)
         except BaseException:

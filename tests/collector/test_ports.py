@@ -4,6 +4,8 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
+
 from collector.carried import Carried, Held, Stream
 from collector.config import CollectorConfig, Listen
 from collector.inherit import hand_on, in_memory, take_over
@@ -66,6 +68,21 @@ def test_the_admin_port_is_never_one_where_lines_are_received():
     after = after_an_exec(before, config, **before.admin.handed())
     assert [each.listen.scheme for each in after.open()] == ["udp"]
     assert [each.listen.port for each in after.admin.bound] == [each.listen.port for each in before.admin.bound]
+    before.close()
+    after.close()
+
+
+def test_an_address_that_was_the_admin_ports_keeps_nobody_waiting_where_lines_are_received():
+    admin = Listen("tcp", "127.0.0.1", 0)
+    before = Ports(CollectorConfig(listen=(udp(),), admin=admin), {})
+    before.open()
+    before.admin.bound[0].sockets[0].setblocking(True)  # as the admin port does
+    after = after_an_exec(before, CollectorConfig(listen=(udp(), admin)), **before.admin.handed())
+    received = after.open()[1]
+    assert received.listen.port == before.admin.bound[0].listen.port
+    assert not os.get_blocking(received.sockets[0].fileno())
+    with pytest.raises(BlockingIOError):
+        received.sockets[0].accept()
     before.close()
     after.close()
 
