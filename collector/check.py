@@ -9,11 +9,13 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from collector.config import CollectorConfig, Listen
+from collector.config import CollectorConfig, Listen, listen_url
 from collector.listeners import LONG_QUEUE, AddressBusy, bind, grow_buffer, queue_length
 from spool.config import Config, SpoolConfig, check_all, spool_dir
 from spool.connection import runs
@@ -53,11 +55,11 @@ def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Findin
     yield Finding("ok", "config", config.source)
     wanted = [*ours.listen, *([ours.admin] if ours.admin else [])]
     ours_already = set(inherited) or _running(directory)
-    leaving = ours_already - set(map(str, wanted))
+    leaving = list(_listens(ours_already - set(map(str, wanted))))
     for listen in wanted:
         if str(listen) in ours_already:
             yield Finding("ok", "listen", f"{listen} in use by the collector that runs")
-        elif any(each.split(":")[0] == listen.scheme and each.endswith(f":{listen.port}") for each in leaving):
+        elif any(_in_the_way(each, listen) for each in leaving):
             yield Finding("ok", "listen", f"{listen} will be free")
         else:
             yield _address(listen)
@@ -76,6 +78,21 @@ def _running(directory: Path) -> set[str]:
     if not runs(directory, "collector"):
         return set()
     return set(heartbeats(directory).get("collector", {}).get("listens", ()))
+
+
+def _listens(names: Collection[str]) -> Iterator[Listen]:
+    for name in names:
+        with suppress(ValueError):  # of another release
+            yield listen_url(name, Path())
+
+
+def _in_the_way(leaving: Listen, listen: Listen) -> bool:
+    """Whether nobody can bind `listen` until `leaving` is closed, so that who else has it cannot be seen before."""
+    if leaving.path or listen.path:
+        return leaving.path == listen.path
+    theirs, ours = ip_address(leaving.host), ip_address(listen.host)
+    overlap = theirs == ours or (theirs.version == ours.version and (theirs.is_unspecified or ours.is_unspecified))
+    return overlap and (leaving.scheme, leaving.port) == (listen.scheme, listen.port)
 
 
 def _address(listen: Listen) -> Finding:

@@ -8,7 +8,9 @@ import socket
 import pytest
 from click.testing import CliRunner
 
+from collector.check import findings
 from collector.cli import main
+from spool.config import load
 
 
 def invoke(*arguments, stdin=None):
@@ -122,6 +124,31 @@ def test_check_names_a_busy_port_and_ends_with_1(config):
         result = invoke("check", "-c", config(listen=f'["udp://127.0.0.1:{port}"]'))
     assert result.exit_code == 1
     assert f"bad   listen  udp://127.0.0.1:{port}: in use; change [collector] listen" in result.stdout
+
+
+def test_check_looks_whether_others_have_an_address_unless_one_that_is_given_up_is_in_the_way(config, tmp_path):
+    path = tmp_path / "s"
+
+    def found(leaving, wanted):
+        loaded = load(config(listen=f'["{wanted}"]'))
+        checked = findings(loaded, [leaving, "of another release"])
+        return next((each.state, each.detail) for each in checked if each.what == "listen")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as others, socket.socket(socket.AF_UNIX) as ours:
+        others.bind(("127.0.0.2", 0))
+        ours.bind(str(path))
+        ours.listen()
+        port = others.getsockname()[1]
+        url = f"udp://127.0.0.2:{port}"
+        assert found(f"udp://127.0.0.1:{port}", url)[0] == "bad"
+        assert found(f"udp://[::]:{port}", url)[0] == "bad"
+        for leaving, wanted in (
+            (url, f"udp://0.0.0.0:{port}"),
+            (f"udp://0.0.0.0:{port}", url),
+            (f"unix://{path}", f"unixgram://{path}"),
+        ):
+            assert found(leaving, wanted) == ("ok", f"{wanted} will be free")
+        assert found(f"unix://{path}s", f"unixgram://{path}")[0] == "bad"
 
 
 @pytest.mark.parametrize(("length", "state"), [("10", "warn"), ("512", "ok")])
