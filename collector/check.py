@@ -56,8 +56,11 @@ def findings(config: Config, inherited: Collection[str] = ()) -> Iterator[Findin
     wanted = [*ours.listen, *([ours.admin] if ours.admin else [])]
     ours_already = set(inherited) or _running(directory)
     leaving = list(_listens(ours_already - set(map(str, wanted))))
-    for listen in wanted:
-        if str(listen) in ours_already:
+    for place, listen in enumerate(wanted):
+        twice = next((each for each in wanted[:place] if _in_the_way(each, listen)), None)
+        if twice is not None:
+            yield Finding("bad", "listen", f"{listen}: {twice} has it already; leave one of the two out")
+        elif str(listen) in ours_already:
             yield Finding("ok", "listen", f"{listen} in use by the collector that runs")
         elif any(_in_the_way(each, listen) for each in leaving):
             yield Finding("ok", "listen", f"{listen} will be free")
@@ -86,13 +89,13 @@ def _listens(names: Collection[str]) -> Iterator[Listen]:
             yield listen_url(name, Path())
 
 
-def _in_the_way(leaving: Listen, listen: Listen) -> bool:
-    """Whether nobody can bind `listen` until `leaving` is closed, so that who else has it cannot be seen before."""
-    if leaving.path or listen.path:
-        return leaving.path == listen.path
-    theirs, ours = ip_address(leaving.host), ip_address(listen.host)
-    overlap = theirs == ours or (theirs.version == ours.version and (theirs.is_unspecified or ours.is_unspecified))
-    return overlap and (leaving.scheme, leaving.port) == (listen.scheme, listen.port)
+def _in_the_way(one: Listen, other: Listen) -> bool:
+    """Whether nobody can bind `other` until `one` is closed, so that who else has it cannot be seen before."""
+    if one.path or other.path:
+        return one.path == other.path
+    first, second = ip_address(one.host), ip_address(other.host)
+    overlap = first == second or (first.version == second.version and (first.is_unspecified or second.is_unspecified))
+    return overlap and (one.scheme, one.port) == (other.scheme, other.port) and other.port != 0
 
 
 def _address(listen: Listen) -> Finding:

@@ -151,6 +151,26 @@ def test_check_looks_whether_others_have_an_address_unless_one_that_is_given_up_
         assert found(f"unix://{path}s", f"unixgram://{path}")[0] == "bad"
 
 
+@pytest.mark.parametrize(
+    ("listen", "admin", "twice"),
+    [
+        (["udp://127.0.0.1:{0}", "udp://127.0.0.1:{0}?gauges=value"], None, "udp://127.0.0.1:{0}: "),
+        (["udp://127.0.0.1:{0}", "udp://0.0.0.0:{0}"], None, "udp://0.0.0.0:{0}: "),
+        (["unix:///nowhere/s", "unixgram:///nowhere/s"], None, "unixgram:///nowhere/s: unix://"),
+        (["udp://127.0.0.1:{0}", "tcp://127.0.0.1:{0}"], "127.0.0.1:{0}", "tcp://127.0.0.1:{0}: "),
+        (["udp://0.0.0.0:{0}", "udp://[::]:{0}", "udp://127.0.0.1:0", "udp://127.0.0.1:0"], None, None),
+    ],
+)
+def test_check_names_an_address_that_is_there_twice_also_to_the_collector_that_has_it(config, listen, admin, twice):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = f'admin = "{admin.format(port)}"' if admin else ""
+    loaded = load(config(text, listen=json.dumps([each.format(port) for each in listen])))
+    bad = [each.detail for each in findings(loaded, [listen[0].format(port)]) if each.state == "bad"]
+    assert [each.startswith(twice.format(port)) for each in bad] == [True] if twice else bad == []
+
+
 @pytest.mark.parametrize(("length", "state"), [("10", "warn"), ("512", "ok")])
 def test_check_says_how_many_datagrams_may_wait_in_a_unix_socket(config, tmp_path, monkeypatch, length, state):
     file = tmp_path / "max_dgram_qlen"
