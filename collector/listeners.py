@@ -63,7 +63,9 @@ class Listeners:
         self, inherited: Mapping[str, Sequence[int]] | None = None, drops: Mapping[int, int] | None = None
     ) -> None:
         self._inherited = {name: [socket.socket(fileno=n) for n in each] for name, each in (inherited or {}).items()}
-        self._drops_before = drops or {}
+        # By socket: one that is bound later may get the number of one that is closed.
+        all_of_them = [each for sockets in self._inherited.values() for each in sockets]
+        self._drops_before = {each: drops[each.fileno()] for each in all_of_them if drops and each.fileno() in drops}
         self._drops_seen: dict[socket.socket, int] = {}
         self.bound: list[Bound] = []
 
@@ -88,7 +90,7 @@ class Listeners:
             raise
         granted = min([grow_buffer(each, buffer_bytes) for each in sockets])
         datagrams = sockets if asked.scheme in DATAGRAMS else []
-        self._drops_seen |= {each: self._drops_before.get(each.fileno(), _drops(each)) for each in datagrams}
+        self._drops_seen |= {each: self._drops_before.get(each, _drops(each)) for each in datagrams}
         self.bound.append(Bound(asked, listen, sockets, granted))
         return self.bound[-1]
 

@@ -49,6 +49,18 @@ def test_an_address_is_kept_with_what_waits_there_and_drops_are_counted_once():
     after.close()
 
 
+def test_drops_at_an_address_that_is_given_up_are_none_of_the_one_that_gets_its_descriptor():
+    gone, comes = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), udp()
+    gone.bind(("127.0.0.1", 0))
+    descriptor, name = gone.detach(), "udp://127.0.0.1:1"
+    handed = hand_on({name: [descriptor], "state": [in_memory(Carried((10.0, 1.0), drops={descriptor: 7}).as_json())]})
+    ports = Ports(CollectorConfig(listen=(comes,)), take_over(handed))
+    (bound,) = ports.open()
+    assert bound.sockets[0].fileno() == descriptor
+    assert ports.listeners.take_drops() == 0
+    ports.close()
+
+
 def test_an_address_that_is_not_wanted_any_more_is_free_for_another(tmp_path):
     gram, stays = Listen("unixgram", path=str(tmp_path / "gram")), udp()
     before = Ports(CollectorConfig(listen=(gram, stays)), {})
