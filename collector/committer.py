@@ -210,10 +210,13 @@ class Committer:
                     until_mono = min(self._beat_mono + BEAT_S, self._again_mono if self.waiting else float("inf"))
                     self._changed.wait(min(BEAT_S, max(0.0, until_mono - self._mono())))
                     stopping = self._stopping
-            if stopping or self._due():
-                self._commit_all(stopping)
-            if not stopping:
-                self._do_errands()
+            try:
+                if stopping or self._due():
+                    self._commit_all(stopping)
+                if not stopping:
+                    self._do_errands()
+            except Exception as error:  # noqa: BLE001 - also where no descriptor is left for an errand
+                self._tell(Kept(error, self.waiting, 0.0))
             if self._mono() - self._beat_mono >= BEAT_S:
                 self._beat("stopping" if stopping else "collecting")
             if stopping:
@@ -233,6 +236,9 @@ class Committer:
             if not stopping:
                 self._make_room()
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the spool does
+            again_s = min(2.0**self._failures, self._interval_s)
+            self._failures = min(self._failures + 1, 16)
+            self._again_mono = self._mono() + again_s
             if isinstance(error, SpoolBusy):  # it may be the disk that is full
                 self._cut_log()
                 self._make_room(refused=True)
@@ -240,9 +246,6 @@ class Committer:
                 self._set_aside()
             else:  # not passing: begin with a fresh connection
                 self._close_writer()
-            again_s = min(2.0**self._failures, self._interval_s)
-            self._failures = min(self._failures + 1, 16)
-            self._again_mono = self._mono() + again_s
             self._tell(Kept(error, self.waiting, again_s))
             if stopping and isinstance(error, SpoolDamaged) and self._failures == 1:
                 self._commit_all(stopping)  # once more, into the new file: there is no next time
@@ -347,7 +350,7 @@ class Committer:
             elif not self._numbers:
                 before = heartbeats(self._directory).get("collector", {})
                 self._numbers = {name: before[name] for name in NUMBERS if name in before}
-        except HoldfastError:
+        except (HoldfastError, OSError):
             pass  # what was known last is still true
         try:
             told = {"windows_waiting": self.waiting, "listens": self._listens, **self._numbers}

@@ -1,9 +1,16 @@
-"""Collectors, and receivers without one, that are ended after each test, whatever happened."""
+"""Collectors, and receivers and committers without one, that are ended after each test, whatever happened."""
 
 import signal
+import time
 
 import pytest
 
+from collector.committer import Committer
+from spool.config import SpoolConfig
+from spool.doers import doers
+from spool.errand import Errands
+from spool.evict import Evictor
+from tests.collector.committing import Told
 from tests.collector.receiving import Receiving
 from tests.collector.running import Running
 
@@ -31,3 +38,36 @@ def receiver():
     made = Receiving()
     yield made
     made.close()
+
+
+@pytest.fixture
+def committing(tmp_path):
+    running = []
+
+    def make(
+        open_spool,
+        interval_s=0.05,
+        give_way=lambda _: 0.0,
+        errands=lambda writer: Errands(writer, doers(["main"])),
+        evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
+    ):
+        told = Told()
+        committer = Committer(
+            open_spool,
+            directory=tmp_path,
+            quantiles=(0.5,),
+            interval_s=interval_s,
+            give_way=give_way,
+            evictor=evictor,
+            errands=errands,
+            tell=told,
+            wall=time.time,
+            mono=time.monotonic,
+            wait=time.sleep,
+        )
+        running.append(committer)
+        return committer, told
+
+    yield make
+    for each in running:
+        each.finish(5)

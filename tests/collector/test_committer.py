@@ -8,87 +8,23 @@ from dataclasses import replace
 import pytest
 
 from collector import committer as module
-from collector.aggregate import Aggregate
-from collector.committer import Committed, Committer, Kept, Lost
+from collector.committer import Committed, Kept, Lost
 from collector.finished import Finished
 from collector.selfmetrics import Circumstances
-from collector.tally import Tally
-from collector.window import Bounds
 from spool import salvage
 from spool.again import SIGNALS, hold_signals, release_signals
 from spool.batch import decode, points_of
-from spool.config import SpoolConfig
-from spool.doers import doers
-from spool.errand import Done, Errand, Errands
+from spool.errand import Done, Errand
 from spool.errors import SpoolBusy
-from spool.evict import Evicted, Evictor
+from spool.evict import Evicted
 from spool.heartbeat import heartbeats
 from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
+from tests.collector.committing import finished
 
 
-def finished(lines=b"a:1|c", end=10.0):
-    aggregate = Aggregate(1000)
-    Tally().fold([lines], aggregate)
-    return Finished(Bounds(end - 10, end, False), aggregate.close(end), Circumstances())
-
-
-class Told:
-    """What the committer said, and a way to wait for it."""
-
-    def __init__(self):
-        self.outcomes = []
-        self._changed = threading.Condition()
-
-    def __call__(self, outcome):
-        with self._changed:
-            self.outcomes.append(outcome)
-            self._changed.notify_all()
-
-    def wait_for(self, kind, count=1):
-        with self._changed:
-            done = self._changed.wait_for(
-                lambda: sum(isinstance(each, kind) for each in self.outcomes) >= count, timeout=10
-            )
-        assert done, self.outcomes
-        return [each for each in self.outcomes if isinstance(each, kind)]
-
-
-@pytest.fixture
-def made(tmp_path):
-    running = []
-
-    def make(
-        open_spool,
-        interval_s=0.05,
-        give_way=lambda _: 0.0,
-        errands=lambda writer: Errands(writer, doers(["main"])),
-        evictor=lambda writer: Evictor(writer, SpoolConfig(disk_reserve_bytes=0), ["main"]),
-    ):
-        told = Told()
-        committer = Committer(
-            open_spool,
-            directory=tmp_path,
-            quantiles=(0.5,),
-            interval_s=interval_s,
-            give_way=give_way,
-            evictor=evictor,
-            errands=errands,
-            tell=told,
-            wall=time.time,
-            mono=time.monotonic,
-            wait=time.sleep,
-        )
-        running.append(committer)
-        return committer, told
-
-    yield make
-    for each in running:
-        each.finish(5)
-
-
-def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_path):
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+def test_a_window_is_committed_with_its_points_and_the_collectors_own(committing, tmp_path):
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"))
     committer.start()
     committer.hand_over(finished(b"a:1|c\nbad"))
     (done,) = told.wait_for(Committed)
@@ -101,7 +37,7 @@ def test_a_window_is_committed_with_its_points_and_the_collectors_own(made, tmp_
     assert heartbeats(tmp_path)["collector"]["last_window"] == 1
 
 
-def test_an_errand_without_end_holds_no_window_up(made, tmp_path):
+def test_an_errand_without_end_holds_no_window_up(committing, tmp_path):
     class Endless:
         pieces = 0
 
@@ -110,7 +46,7 @@ def test_an_errand_without_end_holds_no_window_up(made, tmp_path):
             return Errand("prune", "test", 0.0), Done({}, self.pieces > 1_000)
 
     endless = Endless()
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), errands=lambda _: endless)
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"), errands=lambda _: endless)
     committer.start()
     for end in (10.0, 20.0, 30.0):
         before = endless.pieces
@@ -122,7 +58,7 @@ def test_an_errand_without_end_holds_no_window_up(made, tmp_path):
     assert endless.pieces < 1_000
 
 
-def test_an_eviction_that_takes_long_holds_no_stop_up(made, tmp_path):
+def test_an_eviction_that_takes_long_holds_no_stop_up(committing, tmp_path):
     class Endless:
         begun = threading.Event()
 
@@ -132,7 +68,7 @@ def test_an_eviction_that_takes_long_holds_no_stop_up(made, tmp_path):
             return Evicted({}, 0, 0, 0, 0, more=True)
 
     endless = Endless()
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), evictor=lambda _: endless)
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"), evictor=lambda _: endless)
     committer.start()
     committer.hand_over(finished())
     told.wait_for(Committed)
@@ -141,14 +77,14 @@ def test_an_eviction_that_takes_long_holds_no_stop_up(made, tmp_path):
 
 
 @pytest.mark.parametrize(("interval_s", "in_all_s"), [(0.8, 0.4), (3_600.0, 2.0)])
-def test_work_on_a_window_gives_way_to_reception_within_bounds(made, tmp_path, interval_s, in_all_s):
+def test_work_on_a_window_gives_way_to_reception_within_bounds(committing, tmp_path, interval_s, in_all_s):
     asked = []
 
     def give_way(at_most_s):
         asked.append(at_most_s)
         return at_most_s
 
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=interval_s, give_way=give_way)
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=interval_s, give_way=give_way)
     committer.start()
     for end in (10.0, 20.0):
         committer.hand_over(finished(b"\n".join(b"name.%d:1|c" % n for n in range(900)), end))
@@ -159,7 +95,7 @@ def test_work_on_a_window_gives_way_to_reception_within_bounds(made, tmp_path, i
 
 
 @pytest.mark.parametrize("stops", [False, True])
-def test_who_has_to_hurry_gives_way_to_nothing(made, tmp_path, stops):
+def test_who_has_to_hurry_gives_way_to_nothing(committing, tmp_path, stops):
     waiting, entered, leave = [], threading.Event(), threading.Event()
 
     def give_way(_):
@@ -169,7 +105,7 @@ def test_who_has_to_hurry_gives_way_to_nothing(made, tmp_path, stops):
         return 0.001
 
     many = b"\n".join(b"name.%d:1|c" % n for n in range(900))
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=8.0, give_way=give_way)
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"), interval_s=8.0, give_way=give_way)
     committer.start()
     committer.hand_over(finished(many, 10.0))
     assert entered.wait(10)
@@ -184,7 +120,7 @@ def test_who_has_to_hurry_gives_way_to_nothing(made, tmp_path, stops):
     assert len(waiting) == 1 or not stops
 
 
-def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(made, tmp_path):
+def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(committing, tmp_path):
     willing = threading.Event()
 
     def open_spool():
@@ -192,7 +128,7 @@ def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(mad
             raise SpoolBusy("disk full")
         return SpoolWriter.open(tmp_path, "web-1")
 
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     committer.start()
     for n in range(3):
         committer.hand_over(finished(end=10.0 * (n + 1)))
@@ -205,7 +141,7 @@ def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(mad
     assert committer.waiting == 0
 
 
-def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_path, monkeypatch):
+def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(committing, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "KEEP_BYTES", 3 * finished().size_bytes)
     willing = threading.Event()
 
@@ -214,7 +150,7 @@ def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_pa
             raise SpoolBusy("disk full")
         return SpoolWriter.open(tmp_path, "web-1")
 
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     for n in range(5):
         committer.hand_over(finished(end=10.0 * (n + 1)))
     assert committer.take_shed() == 2
@@ -226,7 +162,7 @@ def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(made, tmp_pa
 
 
 def test_what_is_shed_is_added_up_by_neither_the_receive_loop_nor_a_thread_that_the_spool_may_hold(
-    made, tmp_path, monkeypatch
+    committing, tmp_path, monkeypatch
 ):
     size = finished(lines := b"a:1|c\nb:1|c").size_bytes
     monkeypatch.setattr(module, "KEEP_BYTES", size)
@@ -246,7 +182,7 @@ def test_what_is_shed_is_added_up_by_neither_the_receive_loop_nor_a_thread_that_
 
     added = threading.Event()
     monkeypatch.setattr(Finished, "counted", noted)
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     committer.start()
     assert refused.wait(10)
     for end in (10.0, 20.0):
@@ -262,7 +198,7 @@ def test_what_is_shed_is_added_up_by_neither_the_receive_loop_nor_a_thread_that_
 
 
 def test_the_thread_that_adds_up_is_there_from_the_start_and_takes_no_signal_that_was_held_then(
-    made, tmp_path, monkeypatch
+    committing, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(module, "KEEP_BYTES", finished().size_bytes)
     held, refused, masks, counted = threading.Event(), threading.Event(), [], Finished.counted
@@ -280,7 +216,7 @@ def test_the_thread_that_adds_up_is_there_from_the_start_and_takes_no_signal_tha
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(Finished, "counted", noted)
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     hold_signals()
     try:
         committer.start()
@@ -296,8 +232,8 @@ def test_the_thread_that_adds_up_is_there_from_the_start_and_takes_no_signal_tha
     assert [each.issuperset(SIGNALS) for each in masks] == [True]
 
 
-def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_window(made, tmp_path):
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_window(committing, tmp_path):
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"))
     committer.hand_over(replace(finished(), around=Circumstances(worker_lost_lines=7)))
     committer.start()
     told.wait_for(Committed)
@@ -309,24 +245,8 @@ def test_lines_that_went_with_a_worker_are_recorded_as_a_loss_beside_their_windo
     assert (row["reason"], row["lines"], row["window_start"], row["window_end"]) == ("worker ended", 7, 0.0, 10.0)
 
 
-def test_an_error_that_nobody_foresaw_does_not_end_the_thread(made, tmp_path):
-    attempts = []
-
-    def open_spool():
-        attempts.append(1)
-        if len(attempts) == 1:
-            raise RuntimeError("unforeseen")
-        return SpoolWriter.open(tmp_path, "web-1")
-
-    committer, told = made(open_spool)
-    committer.start()
-    committer.hand_over(finished())
-    assert "unforeseen" in str(told.wait_for(Kept)[0].error)
-    told.wait_for(Committed)
-
-
-def test_finish_commits_what_was_just_handed_over(made, tmp_path):
-    committer, told = made(lambda: SpoolWriter.open(tmp_path, "web-1"))
+def test_finish_commits_what_was_just_handed_over(committing, tmp_path):
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"))
     committer.start()
     committer.hand_over(finished())
     committer.hand_over(finished())
@@ -334,11 +254,11 @@ def test_finish_commits_what_was_just_handed_over(made, tmp_path):
     assert sum(isinstance(each, Committed) for each in told.outcomes) == 2
 
 
-def test_what_finish_cannot_commit_is_told_as_lost_and_recorded_by_the_next_start(made, tmp_path):
+def test_what_finish_cannot_commit_is_told_as_lost_and_recorded_by_the_next_start(committing, tmp_path):
     def open_spool():
         raise SpoolBusy("disk full")
 
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     committer.start()
     committer.hand_over(finished())
     committer.hand_over(finished())
@@ -350,14 +270,14 @@ def test_what_finish_cannot_commit_is_told_as_lost_and_recorded_by_the_next_star
     assert (loss["last_window"], loss["lines"], loss["reason"]) == (2, 2, "stopped while the spool took nothing")
 
 
-def test_handing_over_never_waits_for_a_spool_that_hangs(made):
+def test_handing_over_never_waits_for_a_spool_that_hangs(committing):
     release = threading.Event()
 
     def open_spool():
         release.wait(10)
         raise SpoolBusy("late")
 
-    committer, told = made(open_spool)
+    committer, told = committing(open_spool)
     committer.start()
     begun = time.monotonic()
     for _ in range(100):
@@ -369,9 +289,9 @@ def test_handing_over_never_waits_for_a_spool_that_hangs(made):
     told.wait_for(Kept)
 
 
-def test_a_folder_that_was_removed_is_made_anew_and_the_window_is_committed_there(made, tmp_path):
+def test_a_folder_that_was_removed_is_made_anew_and_the_window_is_committed_there(committing, tmp_path):
     folder = tmp_path / "spool"
-    committer, told = made(lambda: SpoolWriter.open(folder, "web-1"))
+    committer, told = committing(lambda: SpoolWriter.open(folder, "web-1"))
     committer.start()
     committer.hand_over(finished(b"a:1|c"))
     told.wait_for(Committed)
