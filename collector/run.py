@@ -103,7 +103,8 @@ def run() -> None:
             reloading = collector.run()
             if reloading:
                 _leave_signals(collector, asked)
-            if not committer.finish(STOP_S):
+            # All that a successor goes on without is in the spool already, and an exec ends whatever still hangs there.
+            if not committer.finish(STOP_S) and not reloading:
                 lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
                 log_outcome(log, sparingly, lost)
                 return

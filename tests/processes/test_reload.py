@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import signal
 import socket
@@ -19,6 +20,7 @@ from tests.processes.pipeline import Pipeline, free_port, wait_until
 LINES_PER_S = 2_000
 """By UDP; each of the other sockets gets a tenth of it."""
 LOCK = threading.Lock()
+ROOT = Path(__file__).parents[2]
 
 
 class Reloaded(Pipeline):
@@ -32,7 +34,8 @@ class Reloaded(Pipeline):
         )
 
     def environment(self) -> Mapping[str, str]:
-        return {**super().environment(), "PYTHONPATH": str(self.home)}
+        # The root, too: what sitecustomize imports is to be what is tested, whichever checkout is installed.
+        return {**super().environment(), "PYTHONPATH": os.pathsep.join([str(self.home), str(ROOT)])}
 
     def delay_successors(self, by_s: float) -> None:
         """Let a collector that takes another's place need longer until it begins to read its program."""
@@ -256,6 +259,21 @@ def test_a_stop_that_comes_too_late_for_a_collector_that_reloads_is_its_successo
     assert pipeline.processes["collector"].wait(10) == 0
     assert " reloaded " in pipeline.log("collector")
     pipeline.check_windows()
+
+
+HANG_WHEN_CLOSED = """
+import os, time
+import collector.run
+from spool.writer import SpoolWriter
+if '"state"' not in os.environ.get("HOLDFAST_INHERITED", ""):
+    collector.run.STOP_S = 0.2
+    SpoolWriter.close = lambda _: time.sleep(60)
+"""
+
+
+def test_a_spool_that_hangs_once_all_is_committed_ends_no_collector_that_reloads(pipeline: Reloaded) -> None:
+    (pipeline.home / "sitecustomize.py").write_text(HANG_WHEN_CLOSED)
+    reload_under_load(pipeline, 1)
 
 
 def test_the_admin_port_is_the_same_before_and_after(pipeline: Reloaded) -> None:
