@@ -28,6 +28,8 @@ from collector.sketch import Distribution
 from collector.statsd import Dialect, Kind
 from spool.batch import Point
 
+ADDED_UP = 4
+"""Lines at a time; more than one, because several dialects may have something to add up at once."""
 OVERFLOW = "holdfast.overflow"
 """Takes samples of new series beyond max_series: counters add, timers and sets mix, a gauge is the last."""
 
@@ -144,7 +146,7 @@ class Aggregate:
         self._overflowed = 0
         self._culprits = Culprits()
         self._others = self._others_bytes = 0  # series that came and are neither counters nor held
-        self._parts: list[tuple[Mapping[bytes, Count], Adds]] = []
+        self._parts: list[tuple[dict[bytes, Count], Adds]] = []
         self._unseen_forgotten = False
 
     def not_taken(self, reason: str | None, line: bytes = b"") -> Cell:
@@ -268,6 +270,23 @@ class Aggregate:
     def clear(self, known: Known) -> None:
         """Know nothing of a dialect any more; what was counted stays in this window."""
         self._parts.append(known.clear())
+
+    def add_up_some(self) -> None:
+        """Add up a little of what was counted before a `clear`; to be called for each line that is learned anew.
+
+        So it is gone before the next `clear`, and nobody waits. Kept until the window ends, it would fill the memory
+        where a client has ever new lines for few counters: `hits:1|c|T1764000000`.
+        """
+        if not self._parts:
+            return
+        counted, adds = self._parts[-1]
+        for _ in range(min(len(counted), ADDED_UP)):
+            line, count = counted.popitem()
+            if times := came(count):
+                series, amount = adds[line]
+                self._held_as["counter"].setdefault(series, [0.0])[0] += amount * times
+        if not counted:
+            self._parts.pop()
 
     def close(self, end: float) -> Closed:
         """End the window at `end` (Unix seconds) and begin an empty one; gauges stay."""

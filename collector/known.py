@@ -79,7 +79,7 @@ class Known:
             self._learned_gauges += kind == "gauge"
         names[name] = target
 
-    def end(self, lines: int, held: Collection[str], expired: Collection[str]) -> tuple[Mapping[bytes, Count], Adds]:
+    def end(self, lines: int, held: Collection[str], expired: Collection[str]) -> tuple[dict[bytes, Count], Adds]:
         """What was counted, in a window of so many `lines`. Begins anew with what is good for the next one.
 
         That begins with the gauges in `held`, which are all that had a sample, but for `expired` ones; or with none.
@@ -109,8 +109,8 @@ class Known:
                 if not names:
                     del self._gauges[following]
 
-    def clear(self) -> tuple[Mapping[bytes, Count], Adds]:
-        """What was counted. Knows nothing any more."""
+    def clear(self) -> tuple[dict[bytes, Count], Adds]:
+        """What was counted, for the caller to take apart. Knows nothing any more."""
         counted = self.end(len(self.counted), (), ())
         self.counted, self.adds = {}, {}
         return counted

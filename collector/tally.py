@@ -197,6 +197,7 @@ class Tally:
 
     def _known(self, into: Aggregate) -> Known:
         """What the window knows, with room for one more."""
+        into.add_up_some()
         known = into.known[self._dialect]
         if len(known) >= MEMO_LINES:
             known.forget_unseen()

@@ -13,6 +13,7 @@ import collector.tally
 from collector.aggregate import OVERFLOW, Aggregate
 from collector.culprits import MOST
 from collector.rules import MOST_NOTICES
+from collector.statsd import Dialect
 from collector.tally import Tally
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,24 @@ def test_lines_that_are_all_different_take_no_more_memory_window_after_window(mo
     finally:
         tracemalloc.stop()
     assert max(held) < 1_200_000, "10,000 lines that are kept would be 3 MB"
+
+
+def test_ever_new_lines_for_one_counter_take_no_more_memory_the_longer_a_window_is(monkeypatch):
+    monkeypatch.setattr(collector.tally, "MEMO_LINES", 1_000)
+    monkeypatch.setattr(collector.tally, "MEMO_ENDINGS", 200)
+    dialects = [Dialect("delta"), Dialect("value")]
+    aggregate, tallies = Aggregate(500), [Tally(each) for each in dialects]
+    tracemalloc.start()
+    try:
+        for n in range(0, 20_000, 10):
+            lines = [b"hits:1|c|T%d" % (1_764_000_000 + each) for each in range(n, n + 10)]
+            for tally in tallies:
+                tally.fold(lines * 2, aggregate)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert aggregate.close(10.0).counters == {"hits": 80_000.0}
+    assert held < 2_000_000, "40,000 lines that are kept would be 12 MB"
 
 
 def test_an_overflowing_window_keeps_what_it_knows_exact():
