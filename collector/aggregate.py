@@ -72,6 +72,7 @@ class Closed:
     overflowed: int
     places: int = 0
     name_bytes: int = 0
+    counts: int = 0
     overflowed_by: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
 
@@ -318,6 +319,7 @@ class Aggregate:
             overflowed=self._overflowed,
             places=min(len(self._counted) + self._others, accepted) + len(gauges),
             name_bytes=self._counted_bytes + self._others_bytes,
+            counts=sum(len(counted) for counted, _ in self._parts),
             overflowed_by=self._culprits.top(),
             examples={str(reason): line for reason, line in self._examples.items()},
         )

@@ -82,6 +82,11 @@ class Distinct:
         """Distinct members: exact up to EXACT, else estimated and rounded."""
         return float(len(self.members)) if self.registers is None else _estimate(self.registers)
 
+    @property
+    def numbers(self) -> int:
+        """How many it is made of: hashes, or registers."""
+        return len(self.members) + len(self.registers or b"")
+
     def summary(self) -> dict[str, Any]:
         """The statistics of a set's point: value, sketch."""
         if self.registers is not None or len(self.members) > _MOST_PAIRS:

@@ -1,8 +1,9 @@
 """A window whose time is over, on its way from the receive loop to the spool. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from operator import attrgetter
 from typing import cast, overload
 
 from collector.aggregate import Closed
@@ -11,25 +12,35 @@ from collector.window import Bounds
 from spool.batch import Point, Window
 
 _SERIES_BYTES = 600  # measured: a series of counters or gauges is less, a timer's sketch more
-_LINE_BYTES = 100
+_NUMBER_BYTES = 100  # a value, a bucket, a member of a set, a count
+MEASURED = 10_000
+"""Timers and sets that are looked at one by one to know what a window takes: 2 ms. Of more, each line may have left a
+number."""
 PIECE = 16
 """Points that are made between two pauses; those of full timers take most of a millisecond."""
 
 
+def _size_bytes(closed: Closed) -> int:
+    """Series and notices, and the numbers that they are made of."""
+    numbers = min(closed.accepted, 10**6)
+    if len(closed.timers) + len(closed.sets) <= MEASURED:
+        made_of = map(attrgetter("numbers"), chain(closed.timers.values(), closed.sets.values()))
+        numbers = min(numbers, sum(made_of, closed.counts))
+    points = closed.places + len(closed.notices)
+    return 4_096 + closed.name_bytes + _SERIES_BYTES * points + _NUMBER_BYTES * numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A window as the receive loop hands it over."""
+    """A window as the receive loop hands it over. `size_bytes`: estimated memory, as `_size_bytes` says."""
 
     bounds: Bounds
     closed: Closed
     around: Circumstances
+    size_bytes: int = field(init=False)
 
-    @property
-    def size_bytes(self) -> int:
-        """Estimated memory: series and notices, and at most one distinct value per line."""
-        closed = self.closed
-        points = closed.places + len(closed.notices)
-        return 4_096 + closed.name_bytes + _SERIES_BYTES * points + _LINE_BYTES * min(closed.accepted, 10**6)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_bytes", _size_bytes(self.closed))
 
     def window(self, points: Sequence[Point]) -> Window:
         """The spool's form, its sequence number not yet given."""

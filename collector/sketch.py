@@ -87,6 +87,12 @@ class Distribution:
         return made
 
     @property
+    def numbers(self) -> int:
+        """How many it is made of: values and buckets."""
+        spilled = 0 if self._spilled is None else len(self._spilled.bins) + len(self._spilled.negative)
+        return len(self.values) + len(self._weighted) + spilled
+
+    @property
     def exact(self) -> bool:
         """Whether quantiles are exact: nothing was spilled yet."""
         return self._spilled is None

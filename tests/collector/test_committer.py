@@ -305,3 +305,28 @@ def test_a_folder_that_was_removed_is_made_anew_and_the_window_is_committed_ther
 def test_what_waits_is_estimated_with_the_length_of_its_names():
     few, long = finished(b"a:1|c"), finished(b"a" * 1000 + b":1|c|#" + b"b" * 5000)
     assert long.size_bytes - few.size_bytes >= 5_999
+
+
+@pytest.mark.parametrize(
+    ("line", "times", "numbers"),
+    [
+        (b"a:1|c", 100_000, 1),  # only counted
+        (b"a:125|c", 100_000, 0),
+        (b"a:5|g", 100_000, 0),
+        (b"a:5|ms", 1_000, 1_000),
+        (b"a:5|ms", 100_000, 673),  # the last of them, and the bucket of all others
+        (b"a:5|ms|@0.5", 1_000, 1_000),
+        (b"a:%d|s", 1_000, 1_000),
+        (b"a:%d|s", 20_000, 1 << 14),
+    ],
+)
+def test_what_waits_is_estimated_by_what_is_kept_not_by_how_much_came(line, times, numbers):
+    lines = b"\n".join(line % n if b"%" in line else line for n in range(times))
+    nothing = finished(b"a:5|g").size_bytes
+    assert finished(lines).size_bytes - nothing == pytest.approx(100 * numbers, abs=700)
+
+
+def test_of_very_many_timers_each_line_is_taken_for_kept(monkeypatch):
+    monkeypatch.setattr("collector.finished.MEASURED", 2)
+    lines = b"\n".join(b"t.%d:5|ms" % n for n in (0, 1, 2, *[0] * 10_000))
+    assert finished(lines).size_bytes > 100 * 10_000
