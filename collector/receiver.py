@@ -8,6 +8,8 @@ Does not promise fairness beyond `limit` datagrams, and some tens more, per sock
 """
 
 import contextlib
+import errno
+import math
 import selectors
 import socket
 from collections.abc import Callable, Sequence
@@ -30,6 +32,9 @@ TURN_ACCEPTS = TURN_READS // 2
 """Connections that an address accepts in a turn: as many as can say a line and end in one. One alone would be 50 in a
 second where datagrams come all the time (reception.GATHER_S); more would wait among _MAX_CONNECTIONS."""
 _MAX_CONNECTIONS = 256
+_ACCEPT_AGAIN_S = 0.2
+"""Where there is no descriptor for a connection, the next try: the kernel would say at once that it still waits."""
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IDLE_S = 600.0
 _SILENT_S = 10.0
 """A connection without a whole line for so long gives way to a new one, where there are no more places."""
@@ -88,6 +93,7 @@ class Receiver:
         self._selector = selectors.DefaultSelector()
         self._slots = Slots()
         self._connections: set[Connection] = set()
+        self._not_accepting: dict[socket.socket, tuple[float, Dialect]] = {}  # until when
         self.refused_connections = 0
         self.least_room_bytes = 2**31  # of the datagram sockets
         self._woken, self.wakeup = socket.socketpair()
@@ -120,6 +126,8 @@ class Receiver:
         """Sources that have something to drain; empty after `at_most_s`, a signal, or a new connection."""
         ready: list[Source] = []
         streams: list[Connection] = []
+        if self._not_accepting:
+            at_most_s = min(at_most_s, self._accept_again())
         for selected, _ in self._selector.select(at_most_s):
             if callable(selected.data):
                 selected.data()
@@ -141,9 +149,20 @@ class Receiver:
         for _ in range(TURN_ACCEPTS):
             try:
                 accepted, _ = listening.accept()
-            except OSError:
-                return  # no more, gone already, or out of file descriptors: the next turn tries again
+            except OSError as error:  # no more, gone already, or there is no descriptor
+                if error.errno in _NONE_LEFT:
+                    self.forget(listening)
+                    self._not_accepting[listening] = self.mono() + _ACCEPT_AGAIN_S, dialect
+                return
             self._admit(accepted, dialect)
+
+    def _accept_again(self) -> float:
+        """Listen again where it is time; in how many seconds it is where it is not."""
+        for listening, (again_mono, dialect) in list(self._not_accepting.items()):
+            if again_mono <= self.mono():
+                del self._not_accepting[listening]
+                self.watch(listening, partial(self._accept, listening, dialect))
+        return max(0.0, min((again for again, _ in self._not_accepting.values()), default=math.inf) - self.mono())
 
     def _admit(self, accepted: socket.socket, dialect: Dialect) -> None:
         """Serve a new connection, if there is a place for it or one that has to give way."""

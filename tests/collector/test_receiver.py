@@ -1,6 +1,7 @@
 """Real sockets on loopback: nothing is cut, nothing is lost without being counted, nobody harms the others."""
 
 import contextlib
+import resource
 import socket
 import struct
 import time
@@ -132,6 +133,24 @@ def test_hundreds_of_clients_that_connect_while_nobody_looks_are_heard(receiver)
             client.sendall(b"a:1|c")
     assert len(drain(receiver, 300)[0]) == 300
     assert receiver.take_refused() == 0
+
+
+def test_a_client_for_whom_there_is_no_descriptor_keeps_no_processor_busy_and_is_heard_later(receiver):
+    connect = tcp(receiver)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connect() as client:
+        client.sendall(b"a:1|c\n")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            begun = time.monotonic()
+            turns = 0
+            while time.monotonic() < begun + 0.5:
+                assert not receiver.wait(0.1)
+                turns += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert turns < 20
+        assert drain(receiver, 1) == ([b"a:1|c"], 0)
 
 
 def test_clients_that_connect_at_once_are_accepted_several_in_a_turn_and_no_more_than_have_turns(receiver):
