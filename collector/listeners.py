@@ -67,6 +67,7 @@ class Listeners:
         all_of_them = [each for sockets in self._inherited.values() for each in sockets]
         self._drops_before = {each: drops[each.fileno()] for each in all_of_them if drops and each.fileno() in drops}
         self._drops_seen: dict[socket.socket, int] = {}
+        self._files: dict[str, tuple[int, int] | None] = {}
         self.bound: list[Bound] = []
 
     def open(self, asked: Listen, buffer_bytes: int, receivers: int = 1) -> Bound:
@@ -91,6 +92,8 @@ class Listeners:
         granted = min([grow_buffer(each, buffer_bytes) for each in sockets])
         datagrams = sockets if asked.scheme in DATAGRAMS else []
         self._drops_seen |= {each: self._drops_before.get(each, _drops(each)) for each in datagrams}
+        if listen.path:
+            self._files[listen.path] = _file(listen.path)
         self.bound.append(Bound(asked, listen, sockets, granted))
         return self.bound[-1]
 
@@ -128,8 +131,9 @@ class Listeners:
             for one in each.sockets:
                 self._drops_seen.pop(one, None)
                 one.close()
-            if each.listen.path:
-                Path(each.listen.path).unlink(missing_ok=True)
+            path = each.listen.path
+            if path and _file(path) == self._files.pop(path):  # else somebody else has the place by now
+                Path(path).unlink(missing_ok=True)
 
 
 def bind(listen: Listen, beside: socket.socket | None = None) -> socket.socket:
@@ -180,6 +184,15 @@ def _actual(listen: Listen, bound: socket.socket) -> Listen:
 def _cannot(listen: Listen, error: OSError) -> str:
     why = "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return f"{listen}: {why}; change [collector] listen, or stop what has it."
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    """Which file is there."""
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _remove_stale(path: Path, kind: socket.SocketKind) -> None:

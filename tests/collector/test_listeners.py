@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_a_file_that_is_not_a_socket_is_left_alone(listeners, tmp_path):
     with pytest.raises(AddressBusy, match="a file that is not a socket"):
         listeners.open(Listen("unixgram", path=str(path)), 8192)
     assert path.read_text() == "precious"
+
+
+def test_a_socket_file_that_is_another_listeners_by_now_is_left_alone(listeners, tmp_path):
+    listen = Listen("unixgram", path=str(tmp_path / "s"))
+    before = Listeners()
+    before.open(listen, 4096)
+    Path(listen.path).unlink()
+    listeners.open(listen, 4096)
+    before.close()
+    assert Path(listen.path).is_socket()
 
 
 def test_a_socket_file_is_removed_at_the_end(tmp_path):
