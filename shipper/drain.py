@@ -286,7 +286,7 @@ class Drain:
         # The last resort spans all that can hang here, not only the network: the log's pipe, the file's lock.
         with self._given.armed(deadline_s + BUSY_S):
             attempt, verdict = attempted(self._given.sender, self._protocol, batches, request, in_the_way, deadline_s)
-            settled = self._consequences(verdict, batches, attempt, len(request.body))
+            settled = self._consequences(verdict, batches, attempt)
             row = attempt_row(attempt, verdict, lane, batches, len(request.body), started_at)
             self._log_attempt(row, settled)
             self._unrecorded = (row, settled, self._pace.condition)
@@ -294,9 +294,7 @@ class Drain:
             self._unrecorded = None
             self._given.keep_evidence(attempt, row.ids)
 
-    def _consequences(
-        self, verdict: Verdict, batches: Sequence[Batch], attempt: Attempt, body_bytes: int
-    ) -> dict[int, Settled]:
+    def _consequences(self, verdict: Verdict, batches: Sequence[Batch], attempt: Attempt) -> dict[int, Settled]:
         """What the verdict does to the batches; pace and condition are set on the way."""
         now, clock, response = self._given.now(), self._given.clock(), attempt.response
         if self._pace.parked and verdict.outcome in (Outcome.SPLIT, Outcome.DEAD):
@@ -324,7 +322,7 @@ class Drain:
             self._failed += 1
             self._pace.refused(judged.reason)
             if outcome is Outcome.SPLIT:
-                self._pace.too_large(body_bytes, len(batches), clock)
+                self._pace.too_large(sum(len(each.payload) for each in batches), len(batches), clock)
             elif len(batches) > 1:
                 self._pace.halve(len(batches))
         return settled

@@ -81,13 +81,16 @@ class Pace:
             last_error=None,
         )
 
-    def too_large(self, body_bytes: int, batches: int, clock: float) -> None:
-        """A body of that size and so many batches was refused for its size."""
+    def too_large(self, payload_bytes: int, batches: int, clock: float) -> None:
+        """A request was refused for its size that carried so many batches, with payloads of so many bytes in all.
+
+        The body may be many times larger (prometheus is not compressed): what is limited here are payloads.
+        """
         self._learned_at = clock
         if batches > 1:
-            self._together_bytes = min(body_bytes, self._together_bytes or body_bytes)
+            self._together_bytes = min(payload_bytes, self._together_bytes or payload_bytes)
         else:
-            self._alone_bytes = min(body_bytes, self._alone_bytes or body_bytes)
+            self._alone_bytes = min(payload_bytes, self._alone_bytes or payload_bytes)
 
     def halve(self, batches: int) -> None:
         """One of these is bad, or they are too many: fewer next time."""

@@ -1,12 +1,25 @@
 """413 from end to end: the hub, real files, and what the reference server stores of batches that come in parts."""
 
 import time
+from pathlib import Path
 
-from shipper.exchange import Response
+from shipper.budget import Phase, Timings
+from shipper.exchange import Attempt, Request, Response
 from shipper.receiver.reader import StoreReader
 from shipper.receiver.store import Store
 from spool.delivery import DeliveryReader, State
 from tests.shipper.host import Host, reply
+
+
+class Narrow:
+    """A network behind which a Prometheus takes requests of up to 60,000 bytes."""
+
+    def attempt(self, request: Request, deadline_s: float) -> Attempt:
+        response = Response(413 if len(request.body) > 60_000 else 204, {}, b"")
+        return Attempt(response, Phase.READ, Timings(), 2.0, 0.0, 10, 10, None, None, False)
+
+    def close(self) -> None:
+        pass
 
 
 def total(store: Store) -> float:
@@ -99,3 +112,15 @@ def test_headers_that_are_too_large_park_because_smaller_bodies_would_not_help(h
     assert all("/" not in key for keys in host.server.requests for key in keys)
     with DeliveryReader(host.directory, "main") as delivery:
         assert delivery.condition().parked_reason == "431 said so"
+
+
+def test_a_protocol_whose_requests_are_larger_than_what_is_stored_gets_below_the_limit_too(tmp_path: Path) -> None:
+    host = Host(tmp_path, protocol="prometheus", url="https://example.net/api/v1/write")
+    host.sender = Narrow()
+    host.restarted()
+    ids = host.commit(windows=20, points=200)  # 20 KB as stored, 90 KB as a request
+    for _ in range(20):
+        host.clock.at += host.drain.turn()
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+    host.drain.close()
+    host.writer.close()
