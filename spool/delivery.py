@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,15 @@ class DeliveryReader:
         rows = self._dicts("SELECT * FROM states WHERE batch = ?", (batch_id,))
         return rows[0] if rows else None
 
-    def counts(self, since: float = 0.0) -> dict[str, int]:
-        """How many batches came into each state since `since`, unsent left out."""
-        rows = self._dicts("SELECT state, count(*) AS n FROM states WHERE at >= ? GROUP BY 1", (since,))
-        return {row["state"]: row["n"] for row in rows}
+    def counts(self, since: float = 0.0, until: float = inf) -> dict[str, int]:
+        """How many batches came into each state in [since, until], unsent left out."""
+        sql = "SELECT state, count(*) AS n FROM states WHERE at BETWEEN ? AND ? GROUP BY 1"
+        return {row["state"]: row["n"] for row in self._dicts(sql, (since, until))}
 
-    def came_to_an_end(self, since: float) -> dict[str, int]:
-        """How many batches became dead and expired since `since`, without what an operator dropped (give_up)."""
-        ended = "at >= ? AND state IN ('dead', 'expired') AND ifnull(reason, '') NOT LIKE 'dropped by %'"
-        rows = self._dicts(f"SELECT state, count(*) AS n FROM states WHERE {ended} GROUP BY 1", (since,))
+    def came_to_an_end(self, since: float, until: float) -> dict[str, int]:
+        """How many batches became dead and expired in [since, until], without what an operator dropped (give_up)."""
+        ended = "at BETWEEN ? AND ? AND state IN ('dead', 'expired') AND ifnull(reason, '') NOT LIKE 'dropped by %'"
+        rows = self._dicts(f"SELECT state, count(*) AS n FROM states WHERE {ended} GROUP BY 1", (since, until))
         return {row["state"]: row["n"] for row in rows}
 
     def condition(self) -> Condition:
@@ -172,9 +173,10 @@ class DeliveryReader:
             (first, last, limit),
         )
 
-    def minutes(self, since: float = 0.0, limit: int = 100_000) -> list[dict[str, Any]]:
+    def minutes(self, since: float = 0.0, until: float = inf, limit: int = 100_000) -> list[dict[str, Any]]:
         """One row per minute (`minute` is Unix seconds) of backlog, acknowledged and failed, oldest first."""
-        return self._dicts("SELECT * FROM minutes WHERE minute >= ? ORDER BY minute LIMIT ?", (since, limit))
+        sql = "SELECT * FROM minutes WHERE minute BETWEEN ? AND ? ORDER BY minute LIMIT ?"
+        return self._dicts(sql, (since, until, limit))
 
     def changes(self, since: float = 0.0, limit: int = 500) -> list[dict[str, Any]]:
         """What operators changed, newest first."""

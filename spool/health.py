@@ -294,7 +294,7 @@ def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
         yield State.FAIL, destination.problem
     yield from _silence(facts, f"shipper-{destination.name}")
     if destination.parked_since is not None:
-        parked = span(facts.at - destination.parked_since)
+        parked = span(_since_s(destination.parked_since, facts))
         yield State.DEGRADED, f"parked for {parked}: {destination.parked_reason or 'no reason kept'}"
     dead = destination.recent_dead - destination.recent_expired
     for ended, verb, word in ((dead, "became dead", "dead"), (destination.recent_expired, "expired", "expired")):
@@ -302,7 +302,7 @@ def _delivery(destination: Destination, facts: Facts) -> Iterator[Finding]:
             told = f"{counted(ended, 'batch', 'batches')} {verb} within {span(RECENT_S)}"
             yield State.DEGRADED, f"{told}: see `holdfast list --state {word}`"
     if destination.checkin_failing_since is not None:
-        failing = facts.at - destination.checkin_failing_since
+        failing = _since_s(destination.checkin_failing_since, facts)
         if failing > LATE_S:
             yield (
                 State.DEGRADED,

@@ -87,7 +87,7 @@ def _whole(y_ticks: Ticks) -> Ticks:
 
 
 def _minutes(delivery: DeliveryReader | None, bounds: Bounds) -> list[dict[str, Any]]:
-    found = [] if delivery is None else delivery.minutes(bounds[0], MANY)
+    found = [] if delivery is None else delivery.minutes(bounds[0], limit=MANY)
     return [each for each in found if each["minute"] <= bounds[1]]
 
 

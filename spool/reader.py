@@ -7,6 +7,7 @@ stopped, paged or slow cannot pin the WAL.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -275,23 +276,23 @@ class SpoolReader:
         """Rows of `windows` committed at or after `since`, newest first."""
         return self._dicts("SELECT * FROM windows WHERE committed_at >= ? ORDER BY seq DESC LIMIT ?", (since, limit))
 
-    def intake(self, since: float) -> dict[str, Any]:
-        """What came in since: sums of the columns of `windows` and the reasons of rejection added up."""
+    def intake(self, since: float, until: float = inf) -> dict[str, Any]:
+        """What was committed in [since, until]: the columns of `windows` and the reasons of rejection added up."""
         return self._dicts(
             "SELECT count(*) AS windows, ifnull(sum(lines), 0) AS lines, ifnull(sum(accepted), 0) AS accepted,"
             " ifnull(sum(rejected), 0) AS rejected, ifnull(sum(dropped), 0) AS dropped,"
             " ifnull(sum(overflowed), 0) AS overflowed, ifnull(sum(points), 0) AS points,"
             " max(committed_at) AS last_commit_at"
-            " FROM windows WHERE committed_at >= ?",
-            (since,),
+            " FROM windows WHERE committed_at BETWEEN ? AND ?",
+            (since, until),
         )[0] | {
             "rejected_by": dict(
                 self._rows(
                     "SELECT r.key, sum(r.value) FROM windows w,"
                     # What the disk changed is for the audit to tell, not a reason to see nothing of the others.
                     " json_each(CASE WHEN json_valid(w.rejected_by) THEN w.rejected_by ELSE '{}' END) r"
-                    " WHERE w.committed_at >= ? GROUP BY 1 ORDER BY 2 DESC",
-                    (since,),
+                    " WHERE w.committed_at BETWEEN ? AND ? GROUP BY 1 ORDER BY 2 DESC",
+                    (since, until),
                 )
             )
         }
@@ -316,15 +317,16 @@ class SpoolReader:
         """What operators had the collector change in the spool, newest first."""
         return self._dicts("SELECT * FROM changes ORDER BY id DESC LIMIT ?", (limit,))
 
-    def lost(self, since: float, with_dead: bool = True) -> dict[str, Any]:
-        """Losses since `since` added up: `rows`, `batches`, `points`, and `last_at` (None: there were none).
+    def lost(self, since: float, until: float = inf, with_dead: bool = True) -> dict[str, Any]:
+        """Losses in [since, until] added up: `rows`, `batches`, `points`, and `last_at` (None: there were none).
 
         Without `with_dead`, those are left out that had been dead or expired before (`age_dead`, `pruned by ann
         (dead)` ...). Rows of numbers that a salvage left out for safety lost nothing and are not counted.
         """
         return self._dicts(
             "SELECT count(*) AS rows, ifnull(sum(batches), 0) AS batches, ifnull(sum(points), 0) AS points,"
-            " max(at) AS last_at FROM losses WHERE at >= ? AND NOT (reason = 'damage' AND batches + points = 0)"
+            " max(at) AS last_at FROM losses WHERE at BETWEEN ? AND ?"
+            " AND NOT (reason = 'damage' AND batches + points = 0)"
             " AND (? OR (reason NOT LIKE '%\\_dead' ESCAPE '\\' AND reason NOT LIKE '%(dead)'))",
-            (since, with_dead),
+            (since, until, with_dead),
         )[0]

@@ -65,6 +65,14 @@ def folder_bytes(directory: Path) -> int:
     return total
 
 
+def _around(now: float, within_s: float) -> tuple[float, float]:
+    """From when to when something is dated that is not older than `within_s`.
+
+    What is dated later is from before the clock was set back, and as old as it is far: as health.py has it.
+    """
+    return now - within_s, now + within_s
+
+
 def _beats(directory: Path, beats: Mapping[str, Mapping[str, Any]], now: float) -> dict[str, Beat]:
     return {
         who: Beat(
@@ -90,7 +98,7 @@ def _started_at(directory: Path, who: str) -> float | None:
 def _intake(
     reader: SpoolReader, directory: Path, beats: Mapping[str, Mapping[str, Any]], interval_s: int, now: float
 ) -> Intake:
-    hour, recent = reader.intake(now - HOUR_S), reader.intake(now - RECENT_S)
+    hour, recent = reader.intake(*_around(now, HOUR_S)), reader.intake(*_around(now, RECENT_S))
     newest = reader.windows(limit=6)
     covered_s = sum(each["window_end"] - each["window_start"] for each in newest)
     batches = sum(each["last_batch"] - each["first_batch"] + 1 for each in newest)
@@ -116,7 +124,7 @@ def _grows_bytes_per_s(reader: SpoolReader) -> float:
 
 
 def _losses(reader: SpoolReader, now: float) -> Losses:
-    week, recent = reader.lost(now - WEEK_S), reader.lost(now - RECENT_S, with_dead=False)
+    week, recent = reader.lost(now - WEEK_S), reader.lost(*_around(now, RECENT_S), with_dead=False)
     return Losses(
         recent_batches=recent["batches"],
         recent_points=recent["points"],
@@ -182,8 +190,9 @@ def _all_unsent(spool: SpoolReader, name: str, configured: bool, problem: str | 
 def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: bool, now: float) -> Destination:
     with SpoolReader(directory, name) as beside:
         backlog, waiting_since = beside.backlog(), beside.waiting_since()
-    condition, counts, recent = delivery.condition(), delivery.counts(), delivery.came_to_an_end(now - RECENT_S)
-    minutes = delivery.minutes(now - HOUR_S)
+    condition, counts = delivery.condition(), delivery.counts()
+    recent = delivery.came_to_an_end(*_around(now, RECENT_S))
+    minutes = delivery.minutes(now - HOUR_S, now)
     return Destination(
         name=name,
         configured=configured,
@@ -194,7 +203,7 @@ def _delivery(delivery: DeliveryReader, directory: Path, name: str, configured: 
         first_unsent_window=backlog.first_window,
         last_unsent_window=backlog.last_window,
         waiting_since=waiting_since,
-        drained_per_s=round(delivery.counts(now - DRAIN_S).get("acknowledged", 0) / DRAIN_S, 3),
+        drained_per_s=round(delivery.counts(*_around(now, DRAIN_S)).get("acknowledged", 0) / DRAIN_S, 3),
         acknowledged=counts.get("acknowledged", 0),
         dead=counts.get("dead", 0),
         expired=counts.get("expired", 0),

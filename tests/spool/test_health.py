@@ -193,6 +193,7 @@ AHEAD_S = 3600.0
         (beat("checkin", -AHEAD_S), "checkin has been silent"),
         (intake(last_commit_at=NOW + AHEAD_S), "last commit was"),
         (waiting(60, failures=3, last_ack_at=NOW + AHEAD_S), "3 attempts in a row have failed"),
+        (waiting(0, checkin_failing_since=NOW + AHEAD_S), "check-ins have failed for 1h"),
     ],
 )
 def test_a_clock_that_was_set_back_hides_no_fault(fault: Callable[[Facts], Facts], reason: str) -> None:

@@ -1,6 +1,7 @@
 """The survey: what the files say, gathered read-only, also where some of them are missing or wrong."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from spool.delivery import Condition, Delivery, Settled
 from spool.errors import SpoolMissing
 from spool.heartbeat import beat
 from spool.reader import SpoolReader
+from spool.retention import Loss
 from spool.survey import BESIDE_BYTES, folder_bytes, survey
 from spool.writer import SpoolWriter
 
@@ -73,6 +75,22 @@ def test_a_backlog_drains_as_fast_as_batches_were_acknowledged_just_now(tmp_path
     delivery.close()
     writer.close()
     assert main.drained_per_s == 2.0
+
+
+def test_what_happened_while_the_clock_was_ahead_is_not_recent_until_it_has_caught_up(tmp_path: Path) -> None:
+    later, points = NOW + 30 * 86_400, [Point("a", "counter", {}, {"value": 1.0})]
+    writer = spool_of(tmp_path, 3)
+    with closing(writer), Delivery.open(tmp_path, "main", writer.spool_id) as delivery:
+        writer.commit(Window(4, later - 10, later, points, 1, 40, 50, 49, {"bad_value": 1}, 2), committed_at=later)
+        writer.evict([Loss("size", 1, 1, 1, 1, NOW - 30, NOW - 20, 1, 1, ("main",))], [1], later)
+        delivery.settle({2: Settled(State.DEAD, "400"), 3: Settled(State.ACKNOWLEDGED)}, later)
+        delivery.note_minute(int(later), (7, 100, None), 12, 0)
+        found = survey(tmp_path, ["main"], LIMITS, 10, NOW)
+        (main,) = found.destinations
+        assert (found.losses.recent_rows, main.recent_dead, main.drained_per_s) == (0, 0, 0.0)
+        assert (found.losses.week_rows, main.dead, main.backlog_minutes) == (1, 1, ())
+        assert (found.intake.windows, found.intake.recent_dropped) == (3, 3 * 2)
+        assert survey(tmp_path, ["main"], LIMITS, 10, later).losses.recent_rows == 1
 
 
 def test_the_disk_is_full_when_what_is_unsent_fills_limit_or_disk(tmp_path: Path) -> None:
