@@ -41,7 +41,10 @@ LOOK_S = 10.0
 """So often health is looked at; a state that the server was not told is told at once. It costs some milliseconds."""
 
 LOSSES_MOST = 100
-"""Rows of losses in one check-in; more are summed up by `losses` of the facts."""
+"""Rows of losses in one check-in, fewer if they do not fit; more are summed up by `losses` of the facts."""
+
+TEXT_MOST_BYTES = 65_536
+"""A longer one no receiver takes: MAX_CHECKIN_BYTES of shipper/receiver/app.py."""
 
 log = logging.getLogger("holdfast.checkin")
 
@@ -129,8 +132,7 @@ class CheckIn:
             return str(error)
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        text = json.dumps(body, separators=(",", ":")).encode()
-        request = Request("POST", str(destination.checkin_url), headers, text)
+        request = Request("POST", str(destination.checkin_url), headers, _text(body))
         attempt = self._senders[name].attempt(request, self._settings.checkin_deadline_s)
         self._senders[name].close()
         refusal = _refusal(attempt)
@@ -192,6 +194,14 @@ def _owed(facts: Facts) -> dict[str, int | None]:
     (stands,) = (each for each in facts.destinations if each.configured)
     first, last = stands.first_unsent_window, stands.last_unsent_window
     return {"batches": stands.unsent_batches, "first_window": first, "last_window": last}
+
+
+def _text(body: Mapping[str, Any]) -> bytes:
+    """The check-in as it travels, with as many of its losses, the newest first, as there is room for."""
+    text = json.dumps(body, separators=(",", ":")).encode()
+    if len(text) <= TEXT_MOST_BYTES or not body["losses_since"]:
+        return text
+    return _text({**body, "losses_since": body["losses_since"][: len(body["losses_since"]) // 2]})
 
 
 def _refusal(attempt: Attempt) -> str | None:

@@ -34,6 +34,7 @@ from spool.logfmt import fields
 log = logging.getLogger(__name__)
 
 MAX_CHECKIN_BYTES = 65_536
+"""What the shipper keeps to: TEXT_MOST_BYTES of shipper/checkin.py."""
 MAX_TOTALS = 10_000
 FEW_REJECTED = 100
 """Of more, the reasons are cut short: the shipper reads 64 KiB of an answer and sends 500 batches (lanes.Limits)."""

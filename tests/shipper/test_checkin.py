@@ -9,8 +9,10 @@ from shipper.budget import Phase, Timings
 from shipper.checkin import LOOK_S, RETRY_S, CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig
 from shipper.exchange import Attempt, Request, Response
+from shipper.receiver.app import MAX_CHECKIN_BYTES
 from spool.batch import Window
 from spool.config import SpoolConfig
+from spool.retention import Loss
 from spool.survey import survey
 from spool.writer import SpoolWriter
 
@@ -22,7 +24,8 @@ class Server:
         self.told: list[dict[str, object]] = []
 
     def attempt(self, request: Request, deadline_s: float) -> Attempt:
-        response = None if self.status is None else Response(self.status, {}, self.said)
+        status = self.status if len(request.body) <= MAX_CHECKIN_BYTES else 413
+        response = None if status is None else Response(status, {}, self.said)
         self.told.append(json.loads(request.body))
         error = "connection refused" if response is None else None
         return Attempt(response, Phase.READ, Timings(), 1.0, 0.0, 1, 1, None, error, False)
@@ -160,3 +163,17 @@ def test_what_a_server_refused_to_hear_is_told_again(tmp_path: Path) -> None:
     before = len(server.told)
     told_within(checkin, server, clock, 200)
     assert [len(each["losses_since"]) for each in server.told[before:]].count(1) == 1  # type: ignore[arg-type]
+
+
+def test_losses_at_many_destinations_do_not_make_a_check_in_too_long_to_be_taken(tmp_path: Path) -> None:
+    server, clock = Server(), [0.0]
+    owing = tuple(f"victoria-eu-central-{number}" for number in range(20))
+    with closing(SpoolWriter.open(tmp_path, "web-1")) as writer:
+        checkin = made(tmp_path, server, clock)
+        told_within(checkin, server, clock, 60)
+        for seq in range(1, 101):
+            at = 1_795_000_000.0 + clock[0]
+            writer.evict([Loss("size", 2 * seq, 2 * seq, seq, seq, at - 10, at, 1, 4_321, owing)], [], at)
+        told_within(checkin, server, clock, 130)
+    assert 20 < len(told_losses(server)) < 100 and max(told_losses(server)) == 100
+    assert not server.told[-1]["losses_since"], "they were taken"
