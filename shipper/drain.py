@@ -96,6 +96,7 @@ class Drain:
         self._pace = Pace(limits, given.draw)
         self._parts, self._trouble, self._ahead = Parts(), Trouble(), Ahead()
         self._sparingly = Sparingly(log, 60.0, given.clock)
+        self._spool_id: str | None = None  # whose batches parts, trouble and what is unrecorded are about
         self._spool: SpoolReader | None = None
         self._delivery: Delivery | None = None
         self._unrecorded: tuple[AttemptRow, Mapping[int, Settled], Condition] | None = None
@@ -170,6 +171,9 @@ class Drain:
         if self._spool is None or self._delivery is None:
             with SpoolReader(self._directory) as spool:
                 spool_id = spool.spool_id
+            if self._spool_id not in (None, spool_id):  # its ids mean other batches
+                self._parts, self._trouble, self._unrecorded = Parts(), Trouble(), None
+            self._spool_id = spool_id
             self._delivery = Delivery.open(self._directory, self._name, spool_id)
             self._delivery.set_terms(self._protocol.TRAITS.terms)
             self._spool = SpoolReader(self._directory, self._name)

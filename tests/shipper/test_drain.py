@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -292,17 +294,53 @@ def test_a_missing_spool_is_waited_for(tmp_path: Path) -> None:
     host.drain.close()
 
 
-def test_a_spool_that_was_replaced_is_opened_anew_and_its_ids_are_not_mixed_up(host: Host) -> None:
-    host.commit(windows=3)
-    host.run()
+def another_spool(host: Host) -> None:
     host.writer.close()
     for file in host.directory.glob("spool.db*"):
         file.rename(file.with_name(f"{file.name}.corrupt-1"))
     host.writer = SpoolWriter.open(host.directory, "web-1")
+
+
+def test_a_spool_that_was_replaced_is_opened_anew_and_its_ids_are_not_mixed_up(host: Host) -> None:
+    host.commit(windows=3)
+    host.run()
+    another_spool(host)
     host.commit(windows=2)
     host.run()
     assert len(host.server.stored) == 5
     assert list(host.directory.glob("delivery-main.db.of-spool-*"))
+
+
+def test_what_could_not_be_recorded_is_not_recorded_of_another_spools_batches(host: Host) -> None:
+    host.run()
+    with closing(sqlite3.connect(host.directory / "delivery-main.db", isolation_level=None)) as lock:
+
+        def meanwhile_locked(keys: list[str]) -> Response:
+            lock.execute("BEGIN IMMEDIATE")
+            return host.server.accept(keys)
+
+        host.server.answer = meanwhile_locked
+        host.commit()
+        host.drain.turn()
+    another_spool(host)
+    host.server.answer = host.server.accept
+    ids = host.commit(windows=2)
+    host.run()
+    assert host.states() == dict.fromkeys(ids, State.ACKNOWLEDGED)
+    assert {f"{host.writer.spool_id}-{each}" for each in ids} < host.server.stored.keys()
+
+
+def test_a_refusal_is_not_held_against_another_spools_batch_of_that_number(host: Host) -> None:
+    ids = host.commit(windows=2)
+    host.server.answer = lambda keys: reply(400)(keys) if keys[0].endswith("-1") else host.server.accept(keys)
+    host.drain.turn()
+    host.drain.turn()
+    assert sorted(host.ids_sent()) == [[1], [2]] and set(host.states()) == {2}
+    another_spool(host)
+    assert host.commit(windows=2) == ids
+    while host.ids_sent()[2:].count([1]) < 1:
+        host.clock.at += host.drain.turn()
+    assert 1 not in host.states(), "it was refused once"
 
 
 def test_every_attempt_is_a_row_also_the_failed_ones(host: Host) -> None:
