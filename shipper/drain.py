@@ -57,6 +57,9 @@ PAGE_LEAST = 16
 
 BEAT_S, SENDING_BEAT_S = 4.0, 1.0
 
+TOO_SOON = 429
+"""Too Many Requests (RFC 6585): the server takes less than is sent, whatever is sent."""
+
 HISTORY_S = 30 * 86_400.0
 """How long attempts and settled states are kept."""
 
@@ -101,6 +104,7 @@ class Drain:
         self._delivery: Delivery | None = None
         self._unrecorded: tuple[AttemptRow, Mapping[int, Settled], Condition] | None = None
         self._previous: Lane | None = None
+        self._once_more = False  # the lane of the last request has its turn once more
         self._live_through: int | None = None  # the newest batch that a live request has carried
         self._settled_through: int | None = None  # what the search before this attempt found
         self._page = PAGE
@@ -208,7 +212,6 @@ class Drain:
             self._backlog_at = self._given.clock() + 1.0 / self._settings.backlog_requests_per_s
         else:
             self._live_through = headers[-1].id
-        self._previous = lane
         try:
             batches = self._verified(spool, delivery, headers)
             if len(batches) == 1:
@@ -290,6 +293,7 @@ class Drain:
         # The last resort spans all that can hang here, not only the network: the log's pipe, the file's lock.
         with self._given.armed(deadline_s + BUSY_S):
             attempt, verdict = attempted(self._given.sender, self._protocol, batches, request, in_the_way, deadline_s)
+            self._end_turn(lane, attempt)
             settled = self._consequences(verdict, batches, attempt)
             row = attempt_row(attempt, verdict, lane, batches, len(request.body), started_at)
             self._log_attempt(row, settled)
@@ -297,6 +301,12 @@ class Drain:
             delivery.record(*self._unrecorded, self._settled_through)
             self._unrecorded = None
             self._given.keep_evidence(attempt, row.ids)
+
+    def _end_turn(self, lane: Lane, attempt: Attempt) -> None:
+        # A server that takes one request a minute would else take the live one each time, and refuse the backlog's,
+        # which comes at once after it, for ever. Once: what is too much for its burst must not hold up the live lane.
+        self._once_more = attempt.response is not None and attempt.response.status == TOO_SOON and not self._once_more
+        self._previous = self._previous if self._once_more else lane
 
     def _consequences(self, verdict: Verdict, batches: Sequence[Batch], attempt: Attempt) -> dict[int, Settled]:
         """What the verdict does to the batches; pace and condition are set on the way."""
@@ -311,7 +321,8 @@ class Drain:
             outcome = Outcome.PARK
         if outcome is Outcome.RETRY and response is not None and len(batches) == 1:
             each = batches[0].id
-            died = self._trouble.failed(each, clock, backoff.wait_s(self._trouble.tries(each) + 1, 1.0))
+            wait_s = backoff.wait_s(self._trouble.tries(each) + 1, 1.0)
+            died = self._trouble.failed(each, clock, wait_s, perhaps_by_itself=response.status != TOO_SOON)
             dead |= {each: died} if died else {}
         settled = {**judged.settled, **{each: Settled(State.DEAD, why) for each, why in dead.items()}}
         self._acknowledged += sum(each.state is State.ACKNOWLEDGED for each in settled.values())
@@ -344,9 +355,10 @@ class Drain:
         self._pace.park(reason, now, self._given.clock())
 
     def _retry(self, reason: str, batches: Sequence[Batch], attempt: Attempt, now: float) -> None:
-        # An error may be about one of them, and a deadline that struck on the way may leave room for fewer.
+        # An error may be about one of them, and a deadline that struck on the way may leave room for fewer. That they
+        # came too soon means that they are too many only where it is said again.
         on_the_way = attempt.deadline_exceeded and attempt.phase in (Phase.WRITE, Phase.WAIT, Phase.READ)
-        if len(batches) > 1 and (attempt.response is not None or on_the_way):
+        if len(batches) > 1 and (attempt.response is not None or on_the_way) and not self._once_more:
             self._pace.halve(len(batches))
         said = attempt.response.headers.get("retry-after") if attempt.response is not None else None
         self._failed += 1

@@ -7,7 +7,8 @@ becomes dead before another batch was acknowledged and this one, tried again aft
     refused, another one acknowledged, refused again      -> dead, with the server's words
     REFUSALS_TO_PARK refused in a row, none acknowledged  -> the destination parks, all of them stay unsent
     answered with an error FAILURES_TO_DIE times over FAILING_S, while OTHERS_ACKNOWLEDGED others got through -> dead;
-        an error counts only if another one was acknowledged since the one before: in an outage, however long, all fail
+        an error counts only if another one was acknowledged since the one before: in an outage, however long, all fail;
+        and never does 429 (too soon), which may come of whatever is second
 
 Until it is decided such a batch steps aside, so that it holds up nobody, and is tried alone. Where no other one comes,
 the refused are tried again after REFUSED_AGAIN_S without a refusal: the server may be mended. What a parked destination
@@ -34,6 +35,7 @@ class _Failing:
     since: float = 0.0
     others: int = 0
     another_got_through: bool = False
+    alone: bool = False
 
 
 class Trouble:
@@ -58,16 +60,20 @@ class Trouble:
         """Whether so many were refused, and none acknowledged since, that it is the server and not they."""
         return len(self._refused) >= REFUSALS_TO_PARK
 
-    def failed(self, batch: int, now: float, wait_s: float) -> str | None:
+    def failed(self, batch: int, now: float, wait_s: float, perhaps_by_itself: bool = True) -> str | None:
         """The server answered batch `batch`, sent alone, with an error that may pass. It steps aside for `wait_s`.
 
-        Returns why it is dead if that is proved now; it is forgotten then.
+        Returns why it is dead if that is proved now; it is forgotten then. Not `perhaps_by_itself`: it came too soon,
+        which says nothing of it: it does not count, and the batch may go with others the next time.
         """
         known = self._failing.get(batch, _Failing(0, now))
+        if not perhaps_by_itself:
+            self._failing[batch] = replace(known, tries=known.tries + 1, aside_until=now + wait_s)
+            return None
         if known.another_got_through:
             since = known.since if known.failures else now
             known = replace(known, failures=known.failures + 1, since=since, another_got_through=False)
-        self._failing[batch] = replace(known, tries=known.tries + 1, aside_until=now + wait_s)
+        self._failing[batch] = replace(known, tries=known.tries + 1, aside_until=now + wait_s, alone=True)
         lasted_s = now - known.since
         if known.failures < FAILURES_TO_DIE or lasted_s < FAILING_S or known.others < OTHERS_ACKNOWLEDGED:
             return None
@@ -104,4 +110,4 @@ class Trouble:
 
     def alone(self) -> set[int]:
         """The batches that share no request: who is with them would be refused with them."""
-        return self._doubtful | self._failing.keys()
+        return self._doubtful | {each for each, state in self._failing.items() if state.alone}
