@@ -13,10 +13,7 @@ import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shipper.exchange import Request
-
-SECRET_HEADERS = ("Authorization", "DD-API-KEY")
-"""The headers that a protocol may put the token into."""
+from shipper.exchange import SECRET_HEADERS, Request
 
 
 def head(request: Request) -> str:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 from shipper.budget import Phase, Timings
 
+SECRET_HEADERS = ("Authorization", "DD-API-KEY")
+"""The headers that a protocol may put the token into."""
+
+SECRET_LEAST = 8
+"""Characters of what is looked for as a secret: a shorter one could be a part of any word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -18,6 +24,14 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
 
+    def hidden_in(self, answer: bytes) -> bytes:
+        """`answer` without the secrets of this request, which some servers repeat when they refuse them."""
+        for name in SECRET_HEADERS:
+            secret = self.headers.get(name, "").rpartition(" ")[2]
+            if len(secret) >= SECRET_LEAST:
+                answer = answer.replace(secret.encode(), b"(hidden)")
+        return answer
+
 
 NO_STATUS = 0
 """The status of an answer without words: the peer has read everything and closed in order (shipper/stream.py)."""
@@ -28,7 +42,7 @@ class Response:
     """A complete final answer, inside the deadline. `headers` have lower-case names.
 
     `body` is at most 64 KiB; of an answer other than 2xx it is the first 64 KiB at most, and empty where its coding
-    cannot be read: there the status is what counts.
+    cannot be read: there the status is what counts. What it repeats of the request's secrets is left out.
     """
 
     status: int

@@ -135,6 +135,7 @@ class Transport:
                 if fine:
                     raise AnswerTooLarge(f"the answer's body is longer than {BODY_BYTES // 1024} KiB")
             body = _decoded(body[:BODY_BYTES], answer.headers.get("Content-Encoding", "identity"), strict=fine)
+            body = request.hidden_in(body)  # before anybody quotes it, in a log or a file
             budget.deadline.left()
             budget.odd |= not budget.written
             return Response(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)

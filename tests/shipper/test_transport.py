@@ -382,6 +382,13 @@ def test_an_attempt_that_a_signal_breaks_off_leaves_nothing_behind(transport: Tr
     assert reset == [True]
 
 
+def test_what_a_server_repeats_of_the_token_is_in_no_answer(transport: Transport, server: Server) -> None:
+    server.answer = lambda head: b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%b" % (len(head), head)
+    for header, value in (("Authorization", "Bearer a-secret-token"), ("DD-API-KEY", "a-secret-token")):
+        attempt = transport.attempt(Request("POST", f"http://127.0.0.1:{server.port}/", {header: value}, b"x"), 5.0)
+        assert attempt.response and b"(hidden)" in attempt.response.body and b"secret" not in attempt.response.body
+
+
 def test_a_failed_attempt_does_not_spoil_the_next(transport: Transport, server: Server) -> None:
     answers = [b"garbage\r\n\r\n", ACK]
     server.answer = lambda _: answers.pop(0)
