@@ -17,8 +17,8 @@ A quantile read from bucket middles is then within `error_at(scale)` of the true
 `min` and `max` are exact; `sum` is left out where there are negative values, as the data model wants it.
 
 Sent twice, delta sums count twice: the protocol cannot tell a copy. Judged by the specification's rules: 200 with
-`partialSuccess` is final, what it rejected is kept with the batch; 429, 502, 503, 504 are tried again; other errors
-are final, but what names the address or the credentials parks, and 413 splits.
+`partialSuccess` is final, what it rejected is kept with the batch, which is refused where that is all of it; 429, 502,
+503, 504 are tried again; other errors are final, but what names the address or the credentials parks, and 413 splits.
 """
 
 import gzip
@@ -78,7 +78,7 @@ def judge(response: Response, batches: Sequence[Batch]) -> Verdict:
     if response.status == 200:
         if is_page(response):
             return Verdict(Outcome.RETRY, "200 with a web page: who answers there?")
-        return _taken(response, frozenset(each.key for each in batches))
+        return _taken(response, batches)
     outcome = of_status(response.status)
     if outcome is Outcome.RETRY and response.status >= 400 and response.status not in _RETRIED:
         outcome = Outcome.DEAD
@@ -92,13 +92,16 @@ def error_at(scale: int) -> float:
     return (1 + ours) * (1 + theirs) - 1
 
 
-def _taken(response: Response, keys: frozenset[str]) -> Verdict:
+def _taken(response: Response, batches: Sequence[Batch]) -> Verdict:
     partial = json_object(response.body).get("partialSuccess")
     partial = partial if isinstance(partial, dict) else {}
-    rejected = str(partial.get("rejectedDataPoints") or "0")
+    rejected, keys = str(partial.get("rejectedDataPoints") or "0"), frozenset(each.key for each in batches)
     if rejected == "0":
         return Verdict(Outcome.ACKNOWLEDGED, "200", keys)
     why = printable(str(partial.get("errorMessage") or "no reason given"))[:300]
+    points = sum(1 for _ in numbers(batches))
+    if points and rejected.isascii() and rejected.isdigit() and len(rejected) < 20 and int(rejected) >= points:
+        return Verdict(Outcome.DEAD, f"all {points} data points rejected: {why}")
     note = f"{printable(rejected)[:20]} data points rejected, the others accepted: {why}"
     return Verdict(Outcome.ACKNOWLEDGED, note, keys, note=note)
 

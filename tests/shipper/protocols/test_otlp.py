@@ -148,6 +148,7 @@ def test_the_same_batches_give_the_same_bytes() -> None:
             "3 data points rejected, the others accepted: a  ",
         ),
         (200, {"partialSuccess": {"rejectedDataPoints": 3}}, Outcome.ACKNOWLEDGED, "3 data"),
+        (200, {"partialSuccess": {"rejectedDataPoints": "5", "errorMessage": "old"}}, Outcome.DEAD, None),
         (200, "<html>Welcome</html>", Outcome.RETRY, None),
         (400, {"message": "bad"}, Outcome.DEAD, None),
         (500, {}, Outcome.DEAD, None),  # "MUST NOT retry", says the specification
