@@ -1,7 +1,8 @@
 """Keeps the spool within its limits: asks retention.py what goes, and deletes that in small transactions.
 
 Runs on the thread that commits, after each commit and after each that failed. Promises: one call deletes at most
-MOST batches and about MOST_BYTES, in transactions of CHUNK that also write the rows of `losses`; it looks at no
+MOST batches and about MOST_BYTES, in transactions of CHUNK that also write the rows of `losses`, and no more once an
+operator has changed states since it looked (a batch that goes as acknowledged may be unsent again); it looks at no
 more than LOOK batches, waits for no lock of another process longer than BUSY_S, and holds no reader's snapshot
 while it writes. So it keeps a commit waiting for less than 100 ms. When the disk is full, the ballast is freed
 first, so that the deletion has room for its own log.
@@ -34,6 +35,7 @@ from spool.errors import HoldfastError, SpoolBusy
 from spool.ledger import within
 from spool.reader import Header, SpoolReader
 from spool.retention import (
+    Eviction,
     Held,
     Limits,
     Newest,
@@ -76,7 +78,7 @@ class Evicted:
     """What one call did. `by_reason` counts batches; `lost_*` are those that some destination never got.
 
     `used_bytes` by the folder and `free_bytes` on its disk are as of after it. `more` says that it stopped at
-    MOST or MOST_BYTES, and another call would go on.
+    MOST or MOST_BYTES, or for an operator's change, and another call would go on.
     """
 
     by_reason: Mapping[str, int]
@@ -138,22 +140,33 @@ class Evictor:
                 space = self._space()
                 while max(shortages(newest, self._limits, space)) > 0 and remove_salvaged(self._directory):
                     space = self._space()
+            seen = self._newest_changes()
             held = self._held(reader, newest, max(shortages(newest, self._limits, space)))
         evictions = plan(held, newest, self._limits, space, MOST, MOST_BYTES)
-        for first in range(0, len(evictions), CHUNK):
-            chunk = evictions[first : first + CHUNK]
+        gone: list[Eviction] = []
+        while len(gone) < len(evictions) and self._newest_changes() == seen:
+            chunk = evictions[len(gone) : len(gone) + CHUNK]
             self._writer.evict(losses(chunk), [each.held.id for each in chunk], now)
+            gone += chunk
             self._pause()
         space = self._tidy(newest)
-        lost = [each for each in evictions if each.is_loss]
+        lost = [each for each in gone if each.is_loss]
         return Evicted(
-            by_reason=Counter(str(each.reason) for each in evictions),
+            by_reason=Counter(str(each.reason) for each in gone),
             lost_batches=len(lost),
             lost_points=sum(each.held.points for each in lost),
             used_bytes=space.used_bytes,
             free_bytes=space.free_bytes,
-            more=len(evictions) == MOST or sum(each.held.payload_bytes for each in evictions) >= MOST_BYTES,
+            more=len(gone) < len(evictions)
+            or len(gone) == MOST
+            or sum(each.held.payload_bytes for each in gone) >= MOST_BYTES,
         )
+
+    def _newest_changes(self) -> Mapping[str, int]:
+        """By destination, the last change that an operator made to the states there."""
+        with ExitStack() as stack:
+            deliveries = deliveries_of(stack, self._directory, self._destinations, self._writer.spool_id)
+            return {name: _newest_change(each) for name, each in deliveries.items()}
 
     def _held(self, reader: SpoolReader, newest: Newest, short_bytes: float) -> list[Held]:
         """Up to LOOK batches: the oldest page, then from where the last look broke off, until they suffice."""
@@ -263,6 +276,13 @@ def _since_asked(page: list[Held], deliveries: Deliveries, newest: Newest, limit
             for number in (each for each in old if within(each, change["ids"])):
                 again[number] = max(change["at"], again.get(number, change["at"]))
     return [replace(each, again_at=again.get(each.id)) for each in page]
+
+
+def _newest_change(delivery: DeliveryReader | None) -> int:
+    try:
+        return int(delivery.changes(limit=1)[0]["id"]) if delivery else 0
+    except (HoldfastError, IndexError):
+        return 0
 
 
 def _made_unsent(delivery: DeliveryReader | None, first: int, last: int, since: float) -> list[Mapping[str, Any]]:

@@ -72,6 +72,22 @@ def test_acknowledged_batches_past_their_age_go_without_a_loss(writer, main):
     assert ledger(writer) == []
 
 
+def test_what_an_operator_sends_again_while_others_are_deleted_is_not_deleted_as_acknowledged(writer, main):
+    commit(writer, 250)
+    settle(main, State.ACKNOWLEDGED, *range(1, 251))
+    replayed = []
+
+    def replay_once():
+        if not replayed:
+            replayed.append(main.make_unsent([150, 160], AT, "ann", "replay", [State.ACKNOWLEDGED]))
+
+    evictor = Evictor(writer, limits(max_age_sent_s=50), ["main"], replay_once)
+    evicted = evictor.run(AT)
+    assert (sum(evicted.by_reason.values()), evicted.more) == (100, True)
+    assert evictor.run(AT).lost_batches == 0
+    assert ids_held(writer)[:2] == [150, 160] and ledger(writer) == []
+
+
 def test_unsent_batches_past_their_age_are_a_recorded_loss(writer, main):
     commit(writer, 20)
     settle(main, State.ACKNOWLEDGED, 3)
