@@ -6,8 +6,9 @@
                              put together                  first of all
 
 After an outage the newest window goes first, because somebody is looking at a dashboard; then backlog and live take
-turns, so neither waits for more than one request of the other. What is committed during a slow request of the backlog
-is live afterwards, also if that are several windows: at the end of a long backlog they would wait for hours.
+turns, so neither waits for more than one request of the other, or two where the first one came too soon (429). What is
+committed during a slow request of the backlog is live afterwards, also if that are several windows: at the end of a
+long backlog they would wait for hours.
 """
 
 from collections.abc import Sequence
