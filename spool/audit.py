@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spool.accounts import Audit, BatchRow, Books, Ledger, LossRow, WindowRow, audit
 from spool.batch import State
-from spool.connection import FILE, open_reader, translated
+from spool.connection import FILE, open_reader, whole
 from spool.delivery import DeliveryReader
 from spool.errors import HoldfastError, SpoolDamaged, SpoolMissing
 from spool.schema import SPOOL_STEPS, check
@@ -20,6 +20,7 @@ BETWEEN_S = 0.3
 """What does not add up is read again so often, after so long, before it is believed."""
 
 _ALL = 2**62
+_WINDOW, _BATCH = (int, float, float, *(int,) * 6, str, int), (int, int, int)
 
 
 def audited(directory: Path, destinations: Sequence[str], wait: Callable[[float], None]) -> Audit:
@@ -40,7 +41,7 @@ def read_books(directory: Path, destinations: Sequence[str], since_batch: int = 
     connection = open_reader(path)
     try:
         check(connection, path, SPOOL_STEPS)
-        with translated(path):
+        with whole(path):
             connection.execute("BEGIN")  # one snapshot for all of it
             named = connection.execute("SELECT value FROM meta WHERE name = 'spool_id'").fetchone()
             if named is None:  # between the first two transactions of its life
@@ -61,7 +62,7 @@ def read_books(directory: Path, destinations: Sequence[str], since_batch: int = 
             connection.execute("COMMIT")
     finally:
         connection.close()
-    if any(None in row for row in (*windows, *batches)):
+    if {tuple(map(type, row)) for row in (*windows, *batches)} - {_WINDOW, _BATCH}:
         raise SpoolDamaged(f"{path}: rows without values. The collector sets a damaged spool aside when it starts.")
     return Books(
         windows=[WindowRow._make((*row[:9], _total(row[9]), row[10])) for row in windows],

@@ -84,6 +84,19 @@ def translated(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """The same where our own tables are read: a column or a word that is none of ours was changed by the disk."""
+    try:
+        with translated(path):
+            yield
+    except sqlite3.ProgrammingError:
+        raise  # a bug here
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        who = "The collector sets a damaged spool" if path.name == FILE else "Its shipper sets a damaged file"
+        raise SpoolDamaged(f"{path}: {error}. {who} aside when it starts.") from error
+
+
 def inode(path: Path) -> int | None:
     """Which file `path` names now; None if there is none. A file set aside and its successor differ in this."""
     try:

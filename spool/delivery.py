@@ -9,7 +9,7 @@ BEGIN IMMEDIATE transaction that also leaves a row in `changes`: who, when, what
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from math import inf
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
-from spool.connection import inode, look_for_damage, open_reader, translated, write
+from spool.connection import inode, look_for_damage, open_reader, whole, write
 from spool.ledger import AttemptRow as AttemptRow  # noqa: PLC0414 - the values that this file stores
 from spool.ledger import Condition as Condition  # noqa: PLC0414
 from spool.ledger import Settled as Settled  # noqa: PLC0414
@@ -70,14 +70,14 @@ class DeliveryReader:
         self._connection.close()
 
     def _dicts(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        with translated(self.path):
+        with whole(self.path):
             cursor = self._connection.execute(sql, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _one(self, sql: str, values: Sequence[object] = ()) -> Any:
-        with translated(self.path):
-            return self._connection.execute(sql, values).fetchone()
+    def _one(self, sql: str, values: Sequence[object] = (), made: Callable[[Any], Any] = lambda row: row) -> Any:
+        with whole(self.path):
+            return made(self._connection.execute(sql, values).fetchone())
 
     def spool_id(self) -> str | None:
         """The spool that the states belong to; another spool's ids mean other batches."""
@@ -86,18 +86,20 @@ class DeliveryReader:
 
     def settled_through(self) -> int:
         """Every batch up to and including this id has a state: where a search for unsent ones may begin."""
-        row = self._one("SELECT value FROM meta WHERE name = 'settled_through'")
-        return int(row[0]) if row else 0
+        query = "SELECT value FROM meta WHERE name = 'settled_through'"
+        return int(self._one(query, made=lambda row: int(row[0]) if row else 0))
 
     def states(self, first: int, last: int) -> dict[int, State]:
         """The states of the batches with ids in [first, last]; those that are not in it are unsent."""
         rows = self._dicts("SELECT batch, state FROM states WHERE batch BETWEEN ? AND ?", (first, last))
-        return {row["batch"]: State(row["state"]) for row in rows}
+        with whole(self.path):
+            return {row["batch"]: State(row["state"]) for row in rows}
 
     def terms(self) -> Terms | None:
         """On what terms the server takes batches, None while no shipper has said so."""
-        row = self._one("SELECT value FROM meta WHERE name = 'terms'")
-        return Terms(**json.loads(row[0])) if row else None
+        query = "SELECT value FROM meta WHERE name = 'terms'"
+        terms: Terms | None = self._one(query, made=lambda row: Terms(**json.loads(row[0])) if row else None)
+        return terms
 
     def renewals(self, first: int, last: int) -> dict[int, int]:
         """How often the batches with ids in [first, last] were made new by an operator, those that never were left out.
@@ -122,9 +124,8 @@ class DeliveryReader:
 
     def states_since(self, state: State, first: int, last: int) -> dict[int, float]:
         """Since when (Unix seconds) those batches with ids in [first, last] are in `state` that are in it."""
-        rows = self._dicts(
-            "SELECT batch, at FROM states WHERE batch BETWEEN ? AND ? AND state = ?", (first, last, str(state))
-        )
+        query = "SELECT batch, at FROM states WHERE batch BETWEEN ? AND ? AND state = ?"
+        rows = self._dicts(query, (first, last, str(state)))
         return {row["batch"]: row["at"] for row in rows}
 
     def state_rows(self, state: State | None = None, limit: int = 500) -> list[dict[str, Any]]:
@@ -138,7 +139,8 @@ class DeliveryReader:
     def state_row(self, batch_id: int) -> dict[str, Any] | None:
         """The row of one batch, or None while it is unsent."""
         rows = self._dicts("SELECT * FROM states WHERE batch = ?", (batch_id,))
-        return rows[0] if rows else None
+        with whole(self.path):
+            return rows[0] | {"state": State(rows[0]["state"])} if rows else None
 
     def counts(self, since: float = 0.0, until: float = inf) -> dict[str, int]:
         """How many batches came into each state in [since, until], unsent left out."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from spool.batch import Batch
-from spool.connection import FILE, attach, inode, look_for_damage, open_reader, translated
+from spool.connection import FILE, attach, inode, look_for_damage, open_reader, whole
 from spool.delivery import file_name
-from spool.errors import SpoolMissing, UnknownBatch
+from spool.errors import SpoolDamaged, SpoolMissing, UnknownBatch
 from spool.schema import SPOOL_STEPS, check
 
 PAGE = 500
@@ -61,6 +61,17 @@ _HEADER = (
 )
 
 
+_HEADER_FORM = (int, str, float, float, int, float, int, int, int, int)
+_BATCH_FORM = (*_HEADER_FORM[:9], bytes, str)
+
+
+def _refuse_rotten(path: Path, rows: Sequence[Sequence[object]], form: tuple[type, ...]) -> None:
+    """Raise SpoolDamaged for rows that are not of this form: SQLite looks at that when it writes, not when it reads."""
+    for row in rows:
+        if tuple(map(type, row)) != form:
+            raise SpoolDamaged(f"{path}: batch {row[0]} has lost values. The collector sets a damaged spool aside.")
+
+
 class SpoolReader:
     """An open, read-only spool.db; with a destination, beside that destination's delivery file."""
 
@@ -102,52 +113,52 @@ class SpoolReader:
         return str(rows[0][0])
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        with translated(self.path):
+        with whole(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    def _headers(self, sql: str, values: Sequence[object] = ()) -> list[Header]:
+        rows = self._rows(sql, values)
+        _refuse_rotten(self.path, rows, _HEADER_FORM)
+        return [Header(*row) for row in rows]
+
     def _dicts(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        with translated(self.path):
+        with whole(self.path):
             cursor = self._connection.execute(sql, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def headers_after(self, batch_id: int, limit: int = PAGE) -> list[Header]:
         """The oldest batches with an id above `batch_id`, oldest first."""
-        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id > ? ORDER BY id LIMIT ?", (batch_id, limit))
-        return [Header(*row) for row in rows]
+        return self._headers(f"SELECT {_HEADER} FROM batches WHERE id > ? ORDER BY id LIMIT ?", (batch_id, limit))
 
     def headers_before(self, batch_id: int | None, limit: int = PAGE) -> list[Header]:
         """The newest batches with an id below `batch_id` (None: of all), newest first."""
         bound = 2**63 - 1 if batch_id is None else batch_id
-        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id < ? ORDER BY id DESC LIMIT ?", (bound, limit))
-        return [Header(*row) for row in rows]
+        return self._headers(f"SELECT {_HEADER} FROM batches WHERE id < ? ORDER BY id DESC LIMIT ?", (bound, limit))
 
     def headers_newest(
         self, since: float, until: float, before: Header | None = None, limit: int = PAGE
     ) -> list[Header]:
         """Batches whose window ends in [since, until], newest window first; the next page begins below `before`."""
         end, batch_id = (until, 2**63 - 1) if before is None else (before.window_end, before.id)
-        rows = self._rows(
+        return self._headers(
             f"SELECT {_HEADER} FROM batches WHERE window_end >= ? AND window_end <= ? AND (window_end, id) < (?, ?)"
             " ORDER BY window_end DESC, id DESC LIMIT ?",
             (since, until, end, batch_id, limit),
         )
-        return [Header(*row) for row in rows]
 
     def headers_between(self, since: float, until: float, after: int = 0, limit: int = PAGE) -> list[Header]:
         """Batches whose window ends in [since, until], with an id above `after`, oldest first."""
-        rows = self._rows(
+        return self._headers(
             f"SELECT {_HEADER} FROM batches WHERE window_end >= ? AND window_end <= ? AND id > ? ORDER BY id LIMIT ?",
             (since, until, after, limit),
         )
-        return [Header(*row) for row in rows]
 
     def header(self, batch_id: int) -> Header:
         """One batch without its payload. Raises UnknownBatch."""
-        rows = self._rows(f"SELECT {_HEADER} FROM batches WHERE id = ?", (batch_id,))
-        if not rows:
-            raise self._unknown(batch_id)
-        return Header(*rows[0])
+        for found in self._headers(f"SELECT {_HEADER} FROM batches WHERE id = ?", (batch_id,)):
+            return found
+        raise self._unknown(batch_id)
 
     def _unknown(self, batch_id: int) -> UnknownBatch:
         return UnknownBatch(f"{self.path}: holds no batch {batch_id}. `holdfast list` shows what it holds.")
@@ -168,6 +179,7 @@ class SpoolReader:
             " sha256 FROM batches WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
             (json.dumps(list(ids)),),
         )
+        _refuse_rotten(self.path, rows, _BATCH_FORM)
         return [Batch(*row) for row in rows]
 
     def batches_newest(self, since: float, until: float) -> Iterator[Batch]:
@@ -238,8 +250,7 @@ class SpoolReader:
 
     def unsent_oldest(self, limit: int = PAGE) -> list[Header]:
         """The oldest unsent batches of that destination, oldest first."""
-        rows = self._rows(f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} ORDER BY id LIMIT ?", (limit,))
-        return [Header(*row) for row in rows]
+        return self._headers(f"SELECT {_HEADER} FROM batches b WHERE {_UNSENT} ORDER BY id LIMIT ?", (limit,))
 
     def unsent_through(self, batch_id: int) -> int:
         """How many batches with ids up to `batch_id` are unsent at that destination."""
@@ -253,7 +264,7 @@ class SpoolReader:
 
     def unsent_newest(self, windows: int = 1) -> list[Header]:
         """Those batches of the newest `windows` windows that are unsent, oldest id first; usually one or none."""
-        rows = self._rows(
+        return self._headers(
             f"SELECT {_HEADER} FROM batches b WHERE {_NO_STATE} AND window_seq >"
             " (SELECT window_seq FROM batches ORDER BY id DESC LIMIT 1) - ?"
             # One bound, the higher of the two: SQLite begins its search at one only, which may be a backlog away.
@@ -262,7 +273,6 @@ class SpoolReader:
             " ORDER BY id",
             (windows, windows),
         )
-        return [Header(*row) for row in rows]
 
     def first_told(self) -> int:
         """The lowest id of which a batch or a row of `windows` tells: an audit asks for the states from there on."""

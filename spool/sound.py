@@ -1,7 +1,8 @@
 """Opening a delivery file to write it: set up, and refused where it has damage that SQLite does not notice.
 
 A byte that changed in a CREATE statement or in a value of `meta` leaves a file that is whole to SQLite, quick_check
-included, and in which nothing works any more:
+included, and in which nothing works any more; one in the word of a state leaves a batch of which nobody can say where
+it stands, and that is never sent:
 
     CREATE TABLE attempts (... write_ms REAL, ...)      no such column: write_ms, at every attempt
                                -
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from spool.connection import open_writer, translated
 from spool.errors import SpoolDamaged
-from spool.ledger import Terms
+from spool.ledger import State, Terms
 from spool.schema import DELIVERY_STEPS, empty, migrate
 
 _NUMBERS = ("settled_through", "put_back")
@@ -49,10 +50,13 @@ def _refuse_nonsense(connection: sqlite3.Connection, path: Path) -> None:
             value = "SELECT value FROM meta WHERE name = ?"
             numbers = [row for name in _NUMBERS for row in connection.execute(value, (name,))]
             terms = connection.execute(value, ("terms",)).fetchall()
+            words = connection.execute("SELECT DISTINCT state FROM states").fetchall()
         for number in numbers:
             int(number[0])
         for text in terms:
             Terms(**json.loads(text[0]))
+        for word in words:
+            State(word[0])
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise SpoolDamaged(f"{path}: {error}. {_NEXT}") from error
     altered = [name for name, sql in _as_made().items() if (made.get(name) or "").split() != sql.split()]
