@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from itertools import pairwise
 
+_NO_DATE = (ValueError, OverflowError, OSError)
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -59,14 +60,23 @@ def counted(number: int, one: str, many: str) -> str:
 
 
 def clock(at: float, now: float, zone: tzinfo | None = None) -> str:
-    """An instant as local time (or in `zone`): 09:12:20 within today, 2026-11-22 09:12:20 otherwise."""
-    moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    """An instant as local time (or in `zone`): 09:12:20 within today, 2026-11-22 09:12:20 otherwise.
+
+    One that no calendar holds, as the disk may make of any, is @1e+300.
+    """
+    try:
+        moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    except _NO_DATE:
+        return f"@{at:.10g}"
     return f"{moment:%H:%M:%S}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def moment(at: float, now: float, zone: tzinfo | None = None) -> str:
     """An instant as briefly as on the axis of a picture: 09:12, 09:12:20, on another day 22 Nov 09:12."""
-    when, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    try:
+        when, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    except _NO_DATE:
+        return f"@{at:.10g}"
     brief = f"{when:%H:%M:%S}".removesuffix(":00")
     return brief if when.date() == today.date() else f"{when.day} {when:%b} {brief}"
 

@@ -51,6 +51,11 @@ def test_instants_of_another_day_carry_their_date() -> None:
     assert ago(None, now) == "never"
 
 
+@pytest.mark.parametrize("at", [1e300, -1e300, 9e18, -62_135_596_801.0, 253_402_300_800.0])
+def test_an_instant_that_no_calendar_holds_is_a_number(at: float) -> None:
+    assert clock(at, 0.0, UTC) == moment(at, 0.0, UTC) == f"@{at:.10g}"
+
+
 def test_one_is_not_many() -> None:
     assert (counted(1, "batch", "batches"), counted(2_000, "batch", "batches")) == ("1 batch", "2,000 batches")
 
