@@ -213,7 +213,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     """The document in one stored payload. Raises PayloadError if it is not gzip, not JSON, or not ours."""
     try:
         document = json.loads(gzip.decompress(payload))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise PayloadError(f"payload cannot be read: {error}") from None
     if not isinstance(document, dict) or document.get("v") != VERSION or "points" not in document:
         raise PayloadError(f"payload is not a batch of version {VERSION}")

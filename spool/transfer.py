@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -94,10 +95,9 @@ def _members(begin: bytes, file: IO[bytes]) -> Iterator[bytes | Damaged]:
 
 
 def _packed(begin: bytes, file: IO[bytes]) -> Iterator[bytes]:
-    for number, line in enumerate(file):
-        whole = begin + line if number == 0 else line
-        if whole.strip():
-            yield gzip.compress(whole.rstrip(b"\r\n") + b"\n", compresslevel=6, mtime=0)
+    for line in chain([begin + file.readline()], file):
+        if line.strip():
+            yield gzip.compress(line.strip(b"\r\n") + b"\n", compresslevel=6, mtime=0)
 
 
 def batch_of(payload: bytes) -> Batch:
@@ -107,7 +107,8 @@ def batch_of(payload: bytes) -> Batch:
         window, points, key = document["window"], document["points"], document["key"]
         start, end, seq, number = float(window["start"]), float(window["end"]), int(window["seq"]), int(document["id"])
         series = {(each["name"], each["type"], json.dumps(each["tags"], sort_keys=True)) for each in points}
-    except (KeyError, TypeError, ValueError) as error:
+        json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair, which no destination can be sent
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PayloadError(f"document is not a batch: {type(error).__name__} {error}") from None
     if not isinstance(key, str) or not key.isprintable() or not 0 < len(key) <= MOST_KEY or not _ordered(start, end):
         raise PayloadError(f"document is not a batch: key {key!r}, window {start} to {end}")

@@ -178,6 +178,10 @@ def test_an_import_that_would_push_out_what_is_held_is_refused(made, other, tmp_
         (b'{"v":1,"key":"a","id":1,"window":{"start":0,"end":NaN,"seq":1},"points":[]}', "window 0.0 to nan"),
         (b'{"v":1,"key":"a","id":1,"window":{"start":2,"end":1,"seq":1},"points":[]}', "window 2.0 to 1.0"),
         (b'{"v":1,"key":"a","id":1,"window":3,"points":[{}]}', "TypeError"),
+        (b'{"v":1,"key":"a","id":1e999,"window":{"start":0,"end":1,"seq":1},"points":[]}', "OverflowError"),
+        (b'{"v":1,"key":"a","id":1,"window":{"start":0,"end":1,"seq":1},"points":[],"a":"\\ud800"}', "surrogates"),
+        (b"[" * 100_000, "recursion"),
+        (b"{}", "is not a batch"),
     ],
 )  # fmt: skip
 def test_nonsense_is_told_and_never_raised(content: bytes, why: str) -> None:
