@@ -146,6 +146,8 @@ def _run(connection: sqlite3.Connection, path: Path, sql: str, parameters: Mappi
                 names = [each[0] for each in cursor.description or ()]
             finally:
                 cursor.close()
+        except UnicodeEncodeError:
+            raise QueryError("SQL: has bytes that are no UTF-8, in the statement or in a value.") from None
         except (sqlite3.Error, sqlite3.Warning) as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
             if code == sqlite3.SQLITE_INTERRUPT:

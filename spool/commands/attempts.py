@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from spool.commands.completing import batches, completing
+from spool.commands.options import BATCH, time_range
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
-from spool.commands.options import time_range
 from spool.commands.place import Place, known
 from spool.commands.watching import watchable
 from spool.human import clock, size
@@ -28,7 +28,7 @@ OUTCOMES = ("acknowledged", "retry", "park", "split", "dead", "expired")
 @click.option(
     "--batch",
     "batch_id",
-    type=click.IntRange(min=1),
+    type=BATCH,
     metavar="ID",
     shell_complete=completing(batches),
     help="Only attempts that carried it.",

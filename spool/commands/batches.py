@@ -13,9 +13,9 @@ import click
 from spool.batch import Batch, State, decode
 from spool.commands.attempts import attempt_columns
 from spool.commands.completing import batches, completing
+from spool.commands.options import BATCH, time_range
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
-from spool.commands.options import time_range
 from spool.commands.place import Place, known
 from spool.commands.points import point_columns
 from spool.commands.watching import watchable
@@ -118,7 +118,7 @@ def _columns(now: float, destinations: int) -> list[Column]:
 
 
 @click.command()
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=completing(batches))
+@click.argument("batch_id", metavar="ID", type=BATCH, shell_complete=completing(batches))
 @click.option("--points", "with_points", is_flag=True, help="Also the points in it.")
 @click.option("--raw", is_flag=True, help="Only the payload's JSON, as a destination gets it.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object with stable keys; instants are Unix seconds.")

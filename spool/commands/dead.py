@@ -9,9 +9,9 @@ from spool.batch import State
 from spool.commands.batches import show as show_batch
 from spool.commands.changing import apply_option, change_each, json_option, tell_each
 from spool.commands.completing import batches_in, completing
+from spool.commands.options import BATCH, user
 from spool.commands.options import destination as destination_option
 from spool.commands.options import limit as limit_option
-from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
 from spool.errors import HoldfastError, UnknownBatch
@@ -23,9 +23,7 @@ from spool.shell import Program
 MOST = 1_000_000
 DEAD = completing(batches_in(State.DEAD))
 
-batch_ids_argument = click.argument(
-    "batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1), shell_complete=DEAD
-)
+batch_ids_argument = click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=BATCH, shell_complete=DEAD)
 everything_option = click.option("--all", "everything", is_flag=True, help="All that are dead.")
 
 
@@ -88,7 +86,7 @@ def _columns(now: float) -> list[Column]:
 
 
 @dead.command("show")
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=DEAD)
+@click.argument("batch_id", metavar="ID", type=BATCH, shell_complete=DEAD)
 @click.option("--points", "with_points", is_flag=True, help="Also the points in it.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object, as `holdfast show --json` prints it.")
 @click.pass_context

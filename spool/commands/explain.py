@@ -8,6 +8,7 @@ import click
 
 from spool.commands.changing import json_option
 from spool.commands.completing import batches, completing
+from spool.commands.options import BATCH
 from spool.commands.place import Place
 from spool.delivery import DeliveryReader, within
 from spool.errors import UnknownBatch
@@ -22,7 +23,7 @@ MOST = 10_000
 
 
 @click.command()
-@click.argument("batch_id", metavar="ID", type=click.IntRange(min=1), shell_complete=completing(batches))
+@click.argument("batch_id", metavar="ID", type=BATCH, shell_complete=completing(batches))
 @json_option(
     "batch as in `list`, destinations with destination, state, history, why, next; of one that is gone batch null,"
     " losses, and destinations with the rows of their states"

@@ -8,8 +8,8 @@ import click
 from spool.batch import State
 from spool.commands.changing import apply_option, change_each, json_option, tell_each
 from spool.commands.completing import batches, batches_in, completing
+from spool.commands.options import BATCH, user
 from spool.commands.options import destination as destination_option
-from spool.commands.options import user
 from spool.commands.place import Place, known
 from spool.delivery import Delivery
 from spool.errors import HoldfastError
@@ -33,7 +33,7 @@ def _states(at: Mapping[str, Mapping[str, Any] | None]) -> str:
     metavar="ID...",
     nargs=-1,
     required=True,
-    type=click.IntRange(min=1),
+    type=BATCH,
     shell_complete=completing(batches),
 )
 @destination_option("Only at this destination.")
@@ -67,7 +67,7 @@ def hold(place: Place, *, batch_ids: tuple[int, ...], destination: str | None, d
     "batch_ids",
     metavar="[ID]...",
     nargs=-1,
-    type=click.IntRange(min=1),
+    type=BATCH,
     shell_complete=completing(batches_in(State.HELD)),
 )
 @click.option("--all", "everything", is_flag=True, help="All that are held.")

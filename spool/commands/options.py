@@ -62,6 +62,10 @@ def length_s(context: click.Context, parameter: click.Parameter, word: str | Non
         raise click.BadParameter(str(error), context, parameter) from None
 
 
+BATCH = click.IntRange(1, 2**63 - 1)
+"""The type of a batch's ID: what SQLite can count."""
+
+MOST_DIGITS = 30
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
@@ -70,7 +74,7 @@ def size_bytes(context: click.Context, parameter: click.Parameter, word: str | N
     if word is None:
         return None
     size = _SIZE.fullmatch(word.strip())
-    if size is None:
+    if size is None or len(size[1]) > MOST_DIGITS:
         raise click.BadParameter(f"{word!r}: allowed is a size: 500M, 1.5G, 4096", context, parameter)
     return int(float(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " "))
 
@@ -80,7 +84,7 @@ def limit(default: int, what: str) -> Decorator:
     return click.option(
         "--limit",
         "-n",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 2**31 - 2),  # one more must be a C int
         default=default,
         show_default=True,
         help=f"At most so many {what}.",

@@ -35,7 +35,7 @@ def query(
 
     Instants are Unix seconds. `batch_json(payload)` gives a batch's points as JSON.
     """
-    text = sys.stdin.read() if sql == "-" else sql
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if sql == "-" else sql
     with place.opened(destination) as (_, deliveries):
         names = [name for name, _ in known(deliveries)]
     answer = ask(place.directory, names, text, dict(pairs), limit)

@@ -10,8 +10,8 @@ import click
 from spool.batch import State
 from spool.commands.changing import NOT_DONE, Progress, apply_option
 from spool.commands.completing import batches, completing
+from spool.commands.options import BATCH, time_range, user
 from spool.commands.options import destination as destination_option
-from spool.commands.options import time_range, user
 from spool.commands.place import Place
 from spool.delivery import DeliveryReader
 from spool.human import clock, count, counted, span
@@ -21,9 +21,7 @@ from spool.replay import SETTLED, Plan, apply, between, plans, settled_again
 
 
 @click.command()
-@click.argument(
-    "batch_ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1), shell_complete=completing(batches)
-)
+@click.argument("batch_ids", metavar="[ID]...", nargs=-1, type=BATCH, shell_complete=completing(batches))
 @time_range("windows that ended")
 @destination_option("Only to this destination.")
 @click.option(

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from click.testing import CliRunner
 
 from collector.statsd import Kind
 from shipper.outcome import Outcome
 from spool.batch import NOTICES, Window
+from spool.cli import cli
 from spool.commands.attempts import OUTCOMES
 from spool.commands.points import TYPES
 from spool.delivery import Condition
@@ -124,6 +126,16 @@ def test_wrong_sql_is_one_sentence(made, sql: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [["select '\udcff'"], ["select :a", "-p", "a", "\udcff"], ["-"]])
+def test_sql_that_is_no_utf8_is_one_sentence(made, words) -> None:
+    made.commit(1)
+    result = CliRunner().invoke(cli, ["-c", str(made.config), "query", *words], input=b"select '\xff'")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: SQL: has bytes that are no UTF-8, in the statement or in a value.\n",
+    )
+
+
 def test_query_limits_its_rows_and_says_so(made) -> None:
     made.commit(5)
     result = made.run("query", "select id from batches order by id", "-n", "2", "--csv")
@@ -226,6 +238,11 @@ def test_lists_of_nothing_say_so_to_people_only(made) -> None:
         ("points --agg 1m:avg --plot --json", "--plot and --svg draw pictures, --json prints rows"),
         ("points --svg f.svg --csv", "--plot and --svg draw pictures, --csv prints rows"),
         ("list --csv --json", "--csv and --json exclude each other"),
+        *(
+            (f"{command} {10**20}", "not in the range")
+            for command in ("list -n", "show", "explain", "hold", "release", "replay", "attempts --batch", "dead drop")
+        ),
+        (f"prune --keep-size {10**400}", "allowed is a size"),
         ("list --csv --fmt grid", "--csv and --fmt exclude each other"),
         ("export --lp --gzip", "--gzip and --lp exclude each other"),
         *(
