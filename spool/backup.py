@@ -2,8 +2,9 @@
 
 Promises: each file is copied as of one instant, by SQLite's backup, STEP_PAGES at a time with a pause after each.
 A copy reads, and a reader of a WAL file never delays its writer; what it does is keep the log from being cut while it
-lasts. Delivery files are copied before spool.db, so a copy knows of no delivery of a batch that is not in it: what was
-acknowledged in between is sent once more under its key.
+lasts. Delivery files are copied before spool.db, so that no batch passes for delivered that is yet to come: what was
+acknowledged in between is sent once more under its key. Of what was settled and evicted in between the states are
+taken over at the end, or the copy would miss it.
 
 The copy has an identity of its own: a new spool_id, in all its files. The original goes on and uses the next ids; a
 copy that is put to work later uses them too, for other batches, and must not do so under the same keys. What is in it
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from spool.connection import FILE, make_directory, open_reader, translated, write
+from spool.connection import FILE, attach, make_directory, open_reader, translated, write
 from spool.delivery import destinations_on_disk, file_name
 from spool.errors import SpoolMissing, SpoolUnusable
 
@@ -32,11 +33,16 @@ Tell = Callable[[int, int], None]
 def backup(directory: Path, target: Path, tell: Tell, pause: Callable[[], None]) -> str:
     """Copy the spool in `directory` into the new folder `target`. Returns the spool_id of the copy.
 
-    `pause` is called between steps. Raises SpoolUnusable if `target` is there already, SpoolMissing without a spool,
-    SpoolBusy for a full disk. Whatever stops it, what it made so far is removed again.
+    `pause` is called between steps. Raises SpoolUnusable if `target` is there already or within the spool,
+    SpoolMissing without one, SpoolBusy for a full disk. Whatever stops it, what it made so far is removed again.
     """
     if target.exists():
         raise SpoolUnusable(f"{target}: is there already. A backup makes its folder; name another.")
+    if target.resolve().is_relative_to(directory.resolve()):
+        raise SpoolUnusable(
+            f"{target}: is within the spool's folder, where it would count for max_bytes and push out what is held."
+            " Name another."
+        )
     if not (directory / FILE).exists():
         raise SpoolMissing(f"{directory / FILE}: no such file; there is nothing to back up.")
     make_directory(target)
@@ -49,6 +55,8 @@ def backup(directory: Path, target: Path, tell: Tell, pause: Callable[[], None])
         for name in names:
             made.append(target / name)
             before += _copy(directory / name, target / name, partial(_told, tell, before, pages), pause)
+        for name in names[:-1]:
+            _take_over(directory / name, target / name, target / FILE)
         _identities(made, spool_id)
     except BaseException:
         for path in made:
@@ -98,6 +106,28 @@ def _copy(source: Path, target: Path, tell: Callable[[int], None], pause: Callab
                 writer.close()
     finally:
         reader.close()
+
+
+def _take_over(source: Path, copy: Path, spool: Path) -> None:
+    """States that came meanwhile of what went from the spool meanwhile."""
+    connection = sqlite3.connect(copy, isolation_level=None, uri=True)
+    try:
+        with translated(copy):
+            connection.execute("ATTACH ? AS spool", (str(spool),))
+        try:
+            attach(connection, source, "live")
+            with write(connection, copy) as db:
+                db.execute(
+                    "INSERT OR IGNORE INTO main.states SELECT * FROM live.states WHERE batch NOT IN"
+                    " (SELECT id FROM spool.batches)"
+                    " AND batch <= (SELECT seq FROM spool.sqlite_sequence WHERE name = 'batches')"
+                    " AND (SELECT value FROM live.meta WHERE name = 'spool_id')"
+                    " = (SELECT value FROM spool.meta WHERE name = 'spool_id')"
+                )
+        except SpoolUnusable:  # its shipper has set it aside
+            return
+    finally:
+        connection.close()
 
 
 def _identities(files: list[Path], spool_id: str) -> None:

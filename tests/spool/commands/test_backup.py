@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from spool.audit import audited
+from spool.backup import backup
 from spool.batch import Point, Window
 from spool.delivery import DeliveryReader, Settled, State
 from spool.reader import SpoolReader
@@ -52,6 +54,34 @@ def test_a_folder_that_is_there_is_not_written_to(made, tmp_path) -> None:
     (tmp_path / "copy").mkdir()
     assert "is there already" in made.run("backup", str(tmp_path / "copy"), exit_code=2).stderr
     assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_a_copy_within_the_spool_would_push_out_what_it_is_a_copy_of(made, tmp_path) -> None:
+    made.commit(1)
+    (tmp_path / "link").symlink_to(made.directory)
+    for each in (made.directory / "copy", made.directory / "hangs" / "copy", tmp_path / "link" / "copy"):
+        assert "within the spool's folder" in made.run("backup", str(each), exit_code=2).stderr
+    assert not list(made.directory.rglob("copy"))
+
+
+def test_what_is_delivered_and_evicted_during_a_backup_is_not_missed_in_the_copy(made, tmp_path) -> None:
+    made.commit(8, rejected={"no_value": 2})
+    made.acknowledge([1])
+    writer = SpoolWriter.open(made.directory, "web-1")
+    steps = []
+
+    def meanwhile() -> None:
+        if not steps:  # after the delivery file, which is copied in one step
+            made.acknowledge([2, 3, 4])
+            writer.evict([], [1, 2, 3], time.time())
+        steps.append(1)
+
+    backup(made.directory, tmp_path / "copy", lambda *_: None, meanwhile)
+    writer.close()
+    for each in (made.directory, tmp_path / "copy"):
+        assert audited(each, ["main"], lambda _: None).problems == ()
+    with DeliveryReader(tmp_path / "copy", "main") as delivery:
+        assert sorted(delivery.states(1, 9)) == [1, 2, 3], "and 4, which is held, goes again"
 
 
 def test_a_backup_that_is_interrupted_leaves_nothing(made, tmp_path, monkeypatch) -> None:
