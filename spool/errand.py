@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from spool.connection import FILE
 from spool.errors import SpoolBusy, SpoolDamaged, SpoolTaken
 from spool.writer import SpoolWriter
 
@@ -116,7 +117,7 @@ class Errands:
 
 def carry_out(
     directory: Path,
-    host: str,
+    opened: Callable[[], SpoolWriter],
     errand: Errand,
     data: bytes,
     doers: Mapping[str, Doer],
@@ -125,7 +126,8 @@ def carry_out(
 ) -> Done:
     """Have an errand done, by the running collector or, while there is none, here. Returns when it is finished.
 
-    `host` is the spool's, `told` hears how far it is, `wait` sleeps (s). Raises SpoolBusy if a running collector does
+    `opened` opens the spool as its collector would, and raises SpoolTaken if that runs; `told` hears how far it is,
+    `wait` sleeps (s). Raises SpoolBusy if a running collector does
     not move on for PATIENCE_S, and what opening the spool raises. Interrupted, it takes the errand back: the piece
     under way is completed or undone, and no further one is begun.
     """
@@ -133,7 +135,7 @@ def carry_out(
     try:
         while True:
             try:
-                return _here(directory, host, errand, data, doers, told)
+                return _here(directory, opened, errand, data, doers, told)
             except SpoolTaken:
                 if not asked:
                     _ask(directory, errand, data)
@@ -160,7 +162,7 @@ def carry_out(
 
 def _here(
     directory: Path,
-    host: str,
+    opened: Callable[[], SpoolWriter],
     errand: Errand,
     data: bytes,
     doers: Mapping[str, Doer],
@@ -168,8 +170,9 @@ def _here(
 ) -> Done:
     started = directory / "collector.lock"  # its time is the collector's start, for health
     times = (started.stat().st_atime, started.stat().st_mtime) if started.exists() else None
-    writer = SpoolWriter.open(directory, host)
+    writer = opened()
     try:
+        _give_to_owner(directory)
         held = _file(directory, errand.id, "data")
         if data:
             _write(held, data)
@@ -182,6 +185,15 @@ def _here(
         writer.close()
         if times:
             os.utime(started, times)
+
+
+def _give_to_owner(directory: Path) -> None:
+    """What root made when it opened the spool, the collector's user must be able to write."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        for each in (*directory.glob(f"{FILE}*"), directory / "collector.lock", directory / "last-words"):
+            if each.exists():
+                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _ask(directory: Path, errand: Errand, data: bytes) -> None:

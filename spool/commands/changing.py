@@ -26,6 +26,7 @@ from spool.human import count, counted, span
 from spool.output import as_json
 from spool.reader import SpoolReader
 from spool.replay import CHUNK, chunks
+from spool.writer import SpoolWriter
 
 TALK_S = 10.0
 """Away from a terminal a command says how far it is this often."""
@@ -149,10 +150,18 @@ def have_done(place: Place, errand: Errand, data: bytes, told: Callable[[Done], 
     """Have an errand done by whoever writes spool.db; see errand.py. Raises ErrandFailed with the collector's words."""
     # Imported here: what does errands is half of the spool, and only --apply needs it.
     from spool.doers import doers  # noqa: PLC0415
+    from spool.salvage import Replaced, open_spool  # noqa: PLC0415
+
+    def tell(replaced: Replaced) -> None:
+        aside = f" It is now {replaced.aside}." if replaced.aside else ""
+        click.echo(f"holdfast: {replaced.why}{aside} See `holdfast losses` and `holdfast check`.", err=True)
+
+    def opened() -> SpoolWriter:
+        return open_spool(place.directory, host, place.clock(), tell)
 
     with SpoolReader(place.directory) as spool:
         host = spool.host
-    done = carry_out(place.directory, host, errand, data, doers(place.config.destinations()), place.wait, told)
+    done = carry_out(place.directory, opened, errand, data, doers(place.config.destinations()), place.wait, told)
     if done.error:
         raise ErrandFailed(f"{errand.what}: {done.error}")
     return done

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,10 @@ from spool.batch import Point, Window
 from spool.errand import Done, Errand, Errands, carry_out
 from spool.errors import SpoolBusy
 from spool.writer import SpoolWriter
+
+
+def opener(directory):
+    return partial(SpoolWriter.open, directory, "web-1")
 
 
 @pytest.fixture
@@ -103,7 +108,13 @@ def test_while_no_collector_runs_it_is_done_here_and_health_keeps_the_collectors
     os.utime(tmp_path / "collector.lock", (1_000, 1_000))
     told = []
     done = carry_out(
-        tmp_path, "web-1", Errand("count", "op", 1.0), b"", {"count": counting(2)}, pytest.fail, told.append
+        tmp_path,
+        opener(tmp_path),
+        Errand("count", "op", 1.0),
+        b"",
+        {"count": counting(2)},
+        pytest.fail,
+        told.append,
     )
     assert done == Done({"pieces": 2}, True)
     assert [each.so_far["pieces"] for each in told] == [1, 2]
@@ -124,7 +135,15 @@ def test_while_a_collector_runs_it_is_done_there(writer, tmp_path):
     thread.start()
     try:
         mine = {"count": lambda *_: pytest.fail("done by the wrong one")}
-        done = carry_out(tmp_path, "web-1", Errand("count", "op", 1.0), b"", mine, time.sleep, lambda _: None)
+        done = carry_out(
+            tmp_path,
+            opener(tmp_path),
+            Errand("count", "op", 1.0),
+            b"",
+            mine,
+            time.sleep,
+            lambda _: None,
+        )
     finally:
         stop.set()
         thread.join()
@@ -135,7 +154,15 @@ def test_while_a_collector_runs_it_is_done_there(writer, tmp_path):
 def test_a_collector_that_does_no_errands_is_given_up_and_nothing_is_left_behind(writer, tmp_path):
     waited = []
     with pytest.raises(SpoolBusy, match="did not take this up within 30 s"):
-        carry_out(tmp_path, "web-1", Errand("count", "op", 1.0), b"x", {}, waited.append, lambda _: None)
+        carry_out(
+            tmp_path,
+            opener(tmp_path),
+            Errand("count", "op", 1.0),
+            b"x",
+            {},
+            waited.append,
+            lambda _: None,
+        )
     assert 29 < sum(waited) < 31
     assert left_in(tmp_path) == []
 
@@ -146,5 +173,13 @@ def test_interrupted_it_is_taken_back(writer, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(tmp_path, "web-1", Errand("count", "op", 1.0), b"", {}, interrupt, lambda _: None)
+        carry_out(
+            tmp_path,
+            opener(tmp_path),
+            Errand("count", "op", 1.0),
+            b"",
+            {},
+            interrupt,
+            lambda _: None,
+        )
     assert left_in(tmp_path) == []

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from shipper.protocols import influx
 from spool.batch import Batch, decode
+from spool.connection import FILE
 from spool.reader import SpoolReader
 from spool.transfer import Damaged, exported, imported, slices
 from spool.writer import SpoolWriter
@@ -128,6 +130,29 @@ def test_a_spool_put_back_from_an_older_copy_gives_no_key_again_that_an_import_s
     made.run("import", str(file), "--apply")
     made.commit(6)
     assert given.isdisjoint(each.key for each in held(made)[-6:])
+
+
+def test_an_import_into_an_older_copy_does_not_pass_for_what_was_delivered_under_its_ids(made, other, tmp_path) -> None:
+    made.commit(3)
+    shutil.copy(made.directory / FILE, tmp_path / FILE)
+    made.commit(5)
+    made.acknowledge(range(1, 9))
+    shutil.copy(tmp_path / FILE, made.directory / FILE)
+    told = made.run("import", str(export(other, tmp_path / "other.gz", "--gzip")), "--apply").stderr
+    assert "knows batches to 3, but 8 was committed" in told
+    states = {row["id"]: row["states"]["main"] for row in made.json("list")}
+    assert sorted(states.values()) == ["acknowledged"] * 3 + ["unsent"] * 3
+    assert min(each for each in states if states[each] == "unsent") > 8
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_in_a_spool_belongs_to_its_owner(made, other, tmp_path) -> None:
+    made.commit(1)
+    (made.directory / "collector.lock").unlink()
+    for each in (made.directory, *made.directory.iterdir()):
+        os.chown(each, 12_345, 12_345)
+    made.run("import", str(export(other, tmp_path / "other.gz", "--gzip")), "--apply")
+    assert {each.name: each.stat().st_uid for each in made.directory.iterdir() if each.stat().st_uid != 12_345} == {}
 
 
 def test_what_is_no_batch_is_named_and_the_rest_comes_in(made, other, tmp_path) -> None:
