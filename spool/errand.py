@@ -19,6 +19,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,8 @@ def carry_out(
                 return _here(directory, opened, errand, data, doers, told)
             except SpoolTaken:
                 if not asked:
-                    _ask(directory, errand, data)
+                    with _room(directory):
+                        _ask(directory, errand, data)
                     asked = True
             wait(0.1)
             left_s -= 0.1
@@ -175,7 +177,8 @@ def _here(
         _give_to_owner(directory)
         held = _file(directory, errand.id, "data")
         if data:
-            _write(held, data)
+            with _room(directory):
+                _write(held, data)
         so_far: Mapping[str, int] = {}
         for so_far in doers[errand.what](writer, errand, held):
             told(Done(so_far, False))
@@ -194,6 +197,19 @@ def _give_to_owner(directory: Path) -> None:
         for each in (*directory.glob(f"{FILE}*"), directory / "collector.lock", directory / "last-words"):
             if each.exists():
                 os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@contextmanager
+def _room(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise SpoolBusy(
+            f"{directory}: {error.strerror}: not even what is asked for can be written there. Make some room on that"
+            " disk first: a few KiB will do."
+        ) from None
 
 
 def _ask(directory: Path, errand: Errand, data: bytes) -> None:

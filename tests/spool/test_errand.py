@@ -1,5 +1,6 @@
 """What an operator asks of the collector is done once somebody may write, a piece at a time, and can be taken back."""
 
+import errno
 import json
 import os
 import threading
@@ -165,6 +166,15 @@ def test_a_collector_that_does_no_errands_is_given_up_and_nothing_is_left_behind
         )
     assert 29 < sum(waited) < 31
     assert left_in(tmp_path) == []
+
+
+def test_a_disk_without_room_for_the_request_is_a_sentence(writer, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_write", full)
+    with pytest.raises(SpoolBusy, match="No space left on device: not even what is asked for"):
+        carry_out(tmp_path, opener(tmp_path), Errand("count", "op", 1.0), b"x", {}, time.sleep, lambda _: None)
 
 
 def test_interrupted_it_is_taken_back(writer, tmp_path):
