@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, fields
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spool.batch import Batch
 from spool.batch import State as State  # noqa: PLC0414 - a pure module's, offered here beside what stores it
@@ -75,19 +75,22 @@ class DeliveryReader:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _one(self, sql: str, values: Sequence[object] = (), made: Callable[[Any], Any] = lambda row: row) -> Any:
+    def _one(self, sql: str) -> Any:
         with whole(self.path):
-            return made(self._connection.execute(sql, values).fetchone())
+            return self._connection.execute(sql).fetchone()
+
+    def _meta(self, name: str, made: Callable[[str], Any]) -> Any:
+        with whole(self.path):
+            row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            return made(row[0]) if row else None
 
     def spool_id(self) -> str | None:
         """The spool that the states belong to; another spool's ids mean other batches."""
-        row = self._one("SELECT value FROM meta WHERE name = 'spool_id'")
-        return str(row[0]) if row else None
+        return cast("str | None", self._meta("spool_id", str))
 
     def settled_through(self) -> int:
         """Every batch up to and including this id has a state: where a search for unsent ones may begin."""
-        query = "SELECT value FROM meta WHERE name = 'settled_through'"
-        return int(self._one(query, made=lambda row: int(row[0]) if row else 0))
+        return self._meta("settled_through", int) or 0
 
     def states(self, first: int, last: int) -> dict[int, State]:
         """The states of the batches with ids in [first, last]; those that are not in it are unsent."""
@@ -97,9 +100,7 @@ class DeliveryReader:
 
     def terms(self) -> Terms | None:
         """On what terms the server takes batches, None while no shipper has said so."""
-        query = "SELECT value FROM meta WHERE name = 'terms'"
-        terms: Terms | None = self._one(query, made=lambda row: Terms(**json.loads(row[0])) if row else None)
-        return terms
+        return cast("Terms | None", self._meta("terms", lambda text: Terms(**json.loads(text))))
 
     def renewals(self, first: int, last: int) -> dict[int, int]:
         """How often the batches with ids in [first, last] were made new by an operator, those that never were left out.
@@ -124,17 +125,14 @@ class DeliveryReader:
 
     def states_since(self, state: State, first: int, last: int) -> dict[int, float]:
         """Since when (Unix seconds) those batches with ids in [first, last] are in `state` that are in it."""
-        query = "SELECT batch, at FROM states WHERE batch BETWEEN ? AND ? AND state = ?"
-        rows = self._dicts(query, (first, last, str(state)))
-        return {row["batch"]: row["at"] for row in rows}
+        sql = "SELECT batch, at FROM states WHERE batch BETWEEN ? AND ? AND state = ?"
+        return {row["batch"]: row["at"] for row in self._dicts(sql, (first, last, str(state)))}
 
     def state_rows(self, state: State | None = None, limit: int = 500) -> list[dict[str, Any]]:
         """Rows of `states` (batch, state, at, attempt, reason), newest batch first."""
         wanted = None if state is None else str(state)
-        return self._dicts(
-            "SELECT * FROM states WHERE ? IS NULL OR state = ? ORDER BY batch DESC LIMIT ?",
-            (wanted, wanted, limit),
-        )
+        sql = "SELECT * FROM states WHERE ? IS NULL OR state = ? ORDER BY batch DESC LIMIT ?"
+        return self._dicts(sql, (wanted, wanted, limit))
 
     def state_row(self, batch_id: int) -> dict[str, Any] | None:
         """The row of one batch, or None while it is unsent."""
@@ -291,8 +289,7 @@ class Delivery(DeliveryReader):
 
     def rewind(self, put_back: int) -> bool:
         """Look at all batches again if some came back to the spool, which `put_back` (SpoolReader's) tells."""
-        row = self._one("SELECT value FROM meta WHERE name = 'put_back'")
-        if (int(row[0]) if row else 0) == put_back:
+        if (self._meta("put_back", int) or 0) == put_back:
             return False
         with write(self._connection, self.path) as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('put_back', ?)", (str(put_back),))
