@@ -233,8 +233,10 @@ class Committer:
                 self._commit_next()
                 self._failures = 0
                 self._beat("collecting")
-            if not stopping:
-                self._make_room()
+                # Before the next one: those that a full disk has kept waiting would fill it again to its last byte, and
+                # then nothing can be deleted any more.
+                if not stopping:
+                    self._make_room()
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the spool does
             again_s = min(2.0**self._failures, self._interval_s)
             self._failures = min(self._failures + 1, 16)

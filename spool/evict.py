@@ -141,6 +141,7 @@ class Evictor:
                 while max(shortages(newest, self._limits, space)) > 0 and remove_salvaged(self._directory):
                     space = self._space()
             seen = self._newest_changes()
+            self._writer.overwrite_deleted(shortages(newest, self._limits, space)[1] <= 0)
             held = self._held(reader, newest, max(shortages(newest, self._limits, space)))
         evictions = plan(held, newest, self._limits, space, MOST, MOST_BYTES)
         gone: list[Eviction] = []

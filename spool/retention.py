@@ -46,7 +46,8 @@ ALLOWANCE_BYTES = 32 * 1_048_576
 
 LEAST_RESERVE_BYTES = 8 * 1_048_576
 """A reserve that holds whatever is configured: SQLite's log grows to 4 MiB before it is moved into the file, and
-moving it takes as much again. On a disk without that room nothing could be deleted any more."""
+moving it takes as much again; the window with which it becomes that long comes on top, both times. On a disk without
+that room nothing could be deleted any more."""
 
 
 class Standing(IntEnum):
@@ -194,10 +195,14 @@ def next_window_bytes(newest: Newest) -> int:
     return max(NEXT_WINDOW_BYTES, 2 * newest.payload_bytes)
 
 
+def _least_reserve_bytes(newest: Newest) -> int:
+    return LEAST_RESERVE_BYTES + 2 * newest.payload_bytes
+
+
 def shortages(newest: Newest, limits: Limits, space: Space) -> tuple[float, float]:
     """Bytes too many for max_bytes, and bytes too few for the disk reserve; not above 0 where all is well."""
     too_many = space.used_bytes - limits.max_bytes * FILLED
-    reserve = max(limits.disk_reserve_bytes, LEAST_RESERVE_BYTES)
+    reserve = max(limits.disk_reserve_bytes, _least_reserve_bytes(newest))
     return too_many, reserve - space.free_bytes - space.reusable_bytes
 
 
@@ -288,7 +293,7 @@ def _may_stay(making_room: int, staying: int, newest: Newest, space: Space) -> b
     enough = space.reusable_bytes + making_room >= next_window_bytes(newest)
     if enough or staying <= NEXT_WINDOW_BYTES:  # the last MiB would not make the difference to a full disk
         return True
-    return space.free_bytes >= LEAST_RESERVE_BYTES and space.used_bytes - making_room <= ALLOWANCE_BYTES
+    return space.free_bytes >= _least_reserve_bytes(newest) and space.used_bytes - making_room <= ALLOWANCE_BYTES
 
 
 def _size_bytes(batch: Held) -> int:

@@ -86,6 +86,7 @@ class SpoolWriter:
         self.path = directory / FILE
         self._connection, self._lock = connection, held
         self._checkpointer = Checkpointer(connection, self.path)
+        self._overwrites = connection.execute("PRAGMA secure_delete").fetchone()[0] == 1
         self._last_batch: int | None = None  # as sqlite_sequence has it; None: to be read there
         self.spool_id = self._identity(heir or Heir())
         self._inode = inode(self.path)
@@ -294,6 +295,15 @@ class SpoolWriter:
                 for each in ("page_size", "page_count", "freelist_count")
             )
         return (pages - free) * size, free * size
+
+    def overwrite_deleted(self, may: bool) -> None:
+        """Whether deletions may overwrite what they delete, as Debian's SQLite does: the log grows by as much then.
+
+        It keeps a salvage from finding again what was evicted, should the list of free pages be lost. A full disk has
+        no room for it.
+        """
+        with translated(self.path):
+            self._connection.execute(f"PRAGMA secure_delete = {'ON' if may and self._overwrites else 'FAST'}")
 
     def give_back(self, size_bytes: int) -> None:
         """Cut about `size_bytes` of free pages off spool.db; the file shrinks at the next checkpoint."""

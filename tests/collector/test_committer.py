@@ -16,7 +16,7 @@ from spool.again import SIGNALS, hold_signals, release_signals
 from spool.batch import decode, points_of
 from spool.errand import Done, Errand
 from spool.errors import SpoolBusy
-from spool.evict import Evicted
+from spool.evict import Evicted, Evictor
 from spool.heartbeat import heartbeats
 from spool.reader import SpoolReader
 from spool.writer import SpoolWriter
@@ -139,6 +139,24 @@ def test_windows_wait_for_a_spool_that_cannot_be_opened_and_keep_their_order(com
     assert [each.window.end for each in done] == [10.0, 20.0, 30.0]
     assert [each.window.seq for each in done] == [1, 2, 3]
     assert committer.waiting == 0
+
+
+def test_room_is_made_between_windows_that_a_full_disk_kept_waiting(committing, tmp_path, monkeypatch):
+    held = []
+
+    def run(self, now):
+        with SpoolReader(tmp_path) as spool:
+            held.append(spool.extent()["batches"])
+        return Evicted({}, 0, 0, 0, 0, more=False)
+
+    monkeypatch.setattr(Evictor, "run", run)
+    committer, told = committing(lambda: SpoolWriter.open(tmp_path, "web-1"))
+    for n in range(3):
+        committer.hand_over(finished(end=10.0 * (n + 1)))
+    committer.start()
+    told.wait_for(Committed, 3)
+    assert committer.finish(5)
+    assert held[:2] == [1, 2]
 
 
 def test_beyond_the_bound_the_oldest_is_shed_and_recorded_as_a_loss(committing, tmp_path, monkeypatch):

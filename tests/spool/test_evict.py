@@ -9,6 +9,7 @@ import time
 import pytest
 
 from spool.batch import Point, State, Window
+from spool.checkpoint import log_bytes
 from spool.config import SpoolConfig
 from spool.connection import WAL_LIMIT_BYTES
 from spool.delivery import Delivery, Settled
@@ -127,6 +128,13 @@ def test_a_delivery_file_that_cannot_be_read_means_unsent(writer):
     (writer.directory / "delivery-main.db").write_bytes(b"not a database at all" * 1_000)
     commit(writer, 10)
     assert Evictor(writer, limits(max_age_sent_s=0), ["main"]).run(AT).by_reason == {}
+
+
+def test_where_the_disk_is_short_an_eviction_writes_little_beside_what_it_deletes(writer, main):
+    commit(writer, 30, noise_bytes=100_000)
+    settle(main, State.ACKNOWLEDGED, *range(1, 31))
+    Evictor(writer, limits(disk_reserve_bytes=2**60), ["main"]).run(AT)
+    assert (ids_held(writer), log_bytes(writer.path) < 200_000) == ([30], True)
 
 
 def test_the_whole_folder_stays_within_its_limit_while_nothing_can_be_sent(writer, main):
