@@ -301,7 +301,7 @@ class Aggregate:
             for each in expired:
                 del self._last_at[each]
                 self._held.pop(each, None)
-        self._parts += [known.end(self.lines, self._held, expired) for known in self.known.values()]
+        self._parts += [known.end(self.lines, bool(self._held), expired) for known in self.known.values()]
         rejected = {str(reason): int(cell[0]) for reason, cell in self._rejected.items()}
         lines = self.lines - int(self._blank[0])
         accepted = lines - sum(rejected.values())

@@ -78,6 +78,11 @@ class Lost:
     reason: str
 
 
+def lost(windows: Sequence[Window], reason: str) -> Lost:
+    """These windows as an outcome."""
+    return Lost(len(windows), sum(each.lines for each in windows), reason)
+
+
 @dataclass(frozen=True, slots=True)
 class NoRoom:
     """The spool is beyond its limits and could not be brought back within them; tried again after the next commit."""
@@ -191,14 +196,22 @@ class Committer:
     def finish(self, within_s: float) -> bool:
         """Commit what is left, end the thread and close the spool.
 
-        Returns after `within_s` at the latest; False if the spool still held the thread then, so that what is
-        `waiting` will be lost with the process.
+        Returns after `within_s` at the latest; False if the spool still held the thread then, so that `left` will be
+        lost with the process.
         """
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(within_s)
         return not self._thread.is_alive()
+
+    def left(self) -> list[Window]:
+        """What was handed over and is neither in the spool nor recorded as lost there."""
+        with self._changed:
+            held = [*([self._current] if self._current else []), *self._waiting]
+            shed = list(self._shed)
+        left = [each.counted() if isinstance(each, Finished) else each for each in held]
+        return [counted() for counted, _ in shed] + left
 
     # --- the thread ---
 
@@ -342,7 +355,7 @@ class Committer:
             writer.shed([replace(each, seq=seq + n) for n, each in enumerate(windows)], self._wall(), reason)
             with self._changed:
                 del self._shed[: len(windows)]
-            self._tell(Lost(len(windows), sum(each.lines for each in windows), reason))
+            self._tell(lost(windows, reason))
 
     def _beat(self, phase: str) -> None:
         self._beat_mono = self._mono()
@@ -361,13 +374,10 @@ class Committer:
             pass  # no folder yet, or read-only: the beat is lost, its absence tells
 
     def _end(self) -> None:
-        held = [*([self._current] if self._current else []), *self._waiting]
-        left = [counted() for counted, _ in self._shed]
-        left += [each.counted() if isinstance(each, Finished) else each for each in held]
-        if left:
+        if left := self.left():
             with suppress(OSError):  # then only the log tells
                 lastwords.leave(self._directory, left, self._wall())
-            self._tell(Lost(len(left), sum(each.lines for each in left), lastwords.REASON))
+            self._tell(lost(left, lastwords.REASON))
         self._close_writer()
 
     def _set_aside(self) -> None:

@@ -79,10 +79,10 @@ class Known:
             self._learned_gauges += kind == "gauge"
         names[name] = target
 
-    def end(self, lines: int, held: Collection[str], expired: Collection[str]) -> tuple[dict[bytes, Count], Adds]:
+    def end(self, lines: int, gauges_stay: bool, expired: Collection[str] = ()) -> tuple[dict[bytes, Count], Adds]:
         """What was counted, in a window of so many `lines`. Begins anew with what is good for the next one.
 
-        That begins with the gauges in `held`, which are all that had a sample, but for `expired` ones; or with none.
+        That begins with the gauges that had a sample, but for `expired` ones; or with none.
         """
         for line, cell in self.cells.items():
             cell[0] += came(self.counted.pop(line))
@@ -93,7 +93,7 @@ class Known:
             self.counted |= {line: repeat(None, MOST) for line in counted}
         else:
             self.counted = {line: repeat(None, MOST) for line in counted}
-        if not held:
+        if not gauges_stay:
             self._gauges, self._learned_gauges = {}, 0
         elif expired:
             self._forget_gauges(frozenset(expired))
@@ -111,7 +111,7 @@ class Known:
 
     def clear(self) -> tuple[dict[bytes, Count], Adds]:
         """What was counted, for the caller to take apart. Knows nothing any more."""
-        counted = self.end(len(self.counted), (), ())
+        counted = self.end(len(self.counted), gauges_stay=False)
         self.counted, self.adds = {}, {}
         return counted
 

@@ -16,7 +16,7 @@ from collector.admin.console import Console
 from collector.admin.server import Admin
 from collector.aggregate import Aggregate
 from collector.collect import Collector, Intake, log_outcome, log_replaced, log_worker
-from collector.committer import Committer, Lost
+from collector.committer import Committer, lost
 from collector.config import CollectorConfig
 from collector.inherit import take_over
 from collector.listeners import DATAGRAMS, LONG_QUEUE, Bound, queue_length
@@ -104,9 +104,8 @@ def run() -> None:
             if reloading:
                 _leave_signals(collector, asked)
             # All that a successor goes on without is in the spool already, and an exec ends whatever still hangs there.
-            if not committer.finish(STOP_S) and not reloading:
-                lost = Lost(committer.waiting, 0, f"the spool did not answer for {STOP_S:g} s after the stop")
-                log_outcome(log, sparingly, lost)
+            if not committer.finish(STOP_S) and not reloading and (left := committer.left()):
+                log_outcome(log, sparingly, lost(left, f"the spool did not answer for {STOP_S:g} s after the stop"))
                 return
             log.info("reloading" if reloading else "stopped", extra=fields(windows_waiting=committer.waiting))
             if reloading:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from collector import committer as module
-from collector.committer import Committed, Kept, Lost
+from collector.committer import Committed, Kept, Lost, lost
 from collector.finished import Finished
 from collector.selfmetrics import Circumstances
 from spool import salvage
@@ -303,6 +303,7 @@ def test_handing_over_never_waits_for_a_spool_that_hangs(committing):
     assert time.monotonic() - begun < 2
     assert committer.waiting == 100
     assert not committer.finish(0.05)
+    assert lost(committer.left(), "hung") == Lost(100, 100, "hung")
     release.set()
     told.wait_for(Kept)
 

@@ -276,6 +276,30 @@ def test_a_spool_that_hangs_once_all_is_committed_ends_no_collector_that_reloads
     reload_under_load(pipeline, 1)
 
 
+HANG_WITH_LINES = """
+import time
+import collector.run
+from spool.writer import SpoolWriter
+collector.run.STOP_S = 0.2
+def commit(self, window, *others, before=SpoolWriter.commit):
+    time.sleep(60 if window.lines else 0)
+    return before(self, window, *others)
+SpoolWriter.commit = commit
+"""
+
+
+def test_a_stop_that_a_hung_spool_does_not_wait_for_tells_how_much_is_lost(pipeline: Reloaded) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    pipeline.write([f"udp://127.0.0.1:{port}"])
+    (pipeline.home / "sitecustomize.py").write_text(HANG_WITH_LINES)
+    pipeline.begin()
+    send(port, "hits:1|c\nhits:2|c\nbad")
+    pipeline.processes["collector"].terminate()
+    assert pipeline.processes["collector"].wait(10) == 0
+    told = r'windows_lost windows=[12] lines=3 reason="the spool did not answer for 0.2 s'
+    assert re.search(told, pipeline.log("collector"))
+
+
 def test_the_admin_port_is_the_same_before_and_after(pipeline: Reloaded) -> None:
     port, admin = free_port(socket.SOCK_DGRAM), free_port()
     pipeline.write([f"udp://127.0.0.1:{port}"], extra=f'admin = "127.0.0.1:{admin}"')
