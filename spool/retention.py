@@ -46,8 +46,8 @@ ALLOWANCE_BYTES = 32 * 1_048_576
 
 LEAST_RESERVE_BYTES = 8 * 1_048_576
 """A reserve that holds whatever is configured: SQLite's log grows to 4 MiB before it is moved into the file, and
-moving it takes as much again; the window with which it becomes that long comes on top, both times. On a disk without
-that room nothing could be deleted any more."""
+moving it takes as much again; the window with which it becomes that long comes on top. On a disk without that room
+nothing could be deleted any more."""
 
 
 class Standing(IntEnum):
@@ -196,7 +196,7 @@ def next_window_bytes(newest: Newest) -> int:
 
 
 def _least_reserve_bytes(newest: Newest) -> int:
-    return LEAST_RESERVE_BYTES + 2 * newest.payload_bytes
+    return LEAST_RESERVE_BYTES + newest.payload_bytes
 
 
 def shortages(newest: Newest, limits: Limits, space: Space) -> tuple[float, float]:
