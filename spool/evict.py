@@ -22,7 +22,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,9 @@ MOST_CHANGES = 1_000
 HISTORY_S = 30 * 86_400
 HISTORY_RUNS = 360
 """Old rows of `windows` and `losses` go at every HISTORY_RUNSth call."""
+
+
+Deliveries = Mapping[str, DeliveryReader | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,14 @@ class Evictor:
                 space = self._space()
                 while max(shortages(newest, self._limits, space)) > 0 and remove_salvaged(self._directory):
                     space = self._space()
-            seen = self._newest_changes()
-            self._writer.overwrite_deleted(shortages(newest, self._limits, space)[1] <= 0)
-            held = self._held(reader, newest, max(shortages(newest, self._limits, space)))
+            short = shortages(newest, self._limits, space)
+            self._writer.overwrite_deleted(short[1] <= 0)
+            with self._deliveries() as deliveries:
+                seen = _newest_changes(deliveries)
+                held = self._held(reader, deliveries, newest, max(short))
         evictions = plan(held, newest, self._limits, space, MOST, MOST_BYTES)
         gone: list[Eviction] = []
-        while len(gone) < len(evictions) and self._newest_changes() == seen:
+        while len(gone) < len(evictions) and self._unchanged(seen):
             chunk = evictions[len(gone) : len(gone) + CHUNK]
             self._writer.evict(losses(chunk), [each.held.id for each in chunk], now)
             gone += chunk
@@ -163,30 +168,32 @@ class Evictor:
             or sum(each.held.payload_bytes for each in gone) >= MOST_BYTES,
         )
 
-    def _newest_changes(self) -> Mapping[str, int]:
-        """By destination, the last change that an operator made to the states there."""
+    @contextmanager
+    def _deliveries(self) -> Iterator[Deliveries]:
         with ExitStack() as stack:
-            deliveries = deliveries_of(stack, self._directory, self._destinations, self._writer.spool_id)
-            return {name: _newest_change(each) for name, each in deliveries.items()}
+            yield deliveries_of(stack, self._directory, self._destinations, self._writer.spool_id)
 
-    def _held(self, reader: SpoolReader, newest: Newest, short_bytes: float) -> list[Held]:
+    def _unchanged(self, seen: Mapping[str, int]) -> bool:
+        """Whether no operator has changed states since; asks the files that are there now."""
+        with self._deliveries() as deliveries:
+            return _newest_changes(deliveries) == seen
+
+    def _held(self, reader: SpoolReader, deliveries: Deliveries, newest: Newest, short_bytes: float) -> list[Held]:
         """Up to LOOK batches: the oldest page, then from where the last look broke off, until they suffice."""
         found: list[Held] = []
         sent_bytes = 0
         after = 0
-        with ExitStack() as stack:
-            deliveries = deliveries_of(stack, self._directory, self._destinations, reader.spool_id)
-            while headers := reader.headers_after(after):
-                page = _since_asked(held(headers, deliveries), deliveries, newest, self._limits.max_age_unsent_s)
-                found += page
-                sent_bytes += sum(each.payload_bytes for each in page if each.standing is Standing.ACKNOWLEDGED)
-                if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
-                    break
-                if len(found) >= LOOK:
-                    # Where room is made of acknowledged ones there may be more of them: look there again.
-                    self._look_after = after if sent_bytes and short_bytes > 0 else page[-1].id
-                    return found
-                after = max(page[-1].id, self._look_after)
+        while headers := reader.headers_after(after):
+            page = _since_asked(held(headers, deliveries), deliveries, newest, self._limits.max_age_unsent_s)
+            found += page
+            sent_bytes += sum(each.payload_bytes for each in page if each.standing is Standing.ACKNOWLEDGED)
+            if sent_bytes >= short_bytes and not may_age(page[-1], newest, self._limits):
+                break
+            if len(found) >= LOOK:
+                # Where room is made of acknowledged ones there may be more of them: look there again.
+                self._look_after = after if sent_bytes and short_bytes > 0 else page[-1].id
+                return found
+            after = max(page[-1].id, self._look_after)
         self._look_after = 0
         return found
 
@@ -224,9 +231,6 @@ class Evictor:
             if name != FILE and name not in being_saved and not re.fullmatch(r"delivery-.*\.db-(wal|shm)", name)
         )
         return Space(live_bytes + others_bytes, reusable_bytes, _free_bytes(self._directory))
-
-
-Deliveries = Mapping[str, DeliveryReader | None]
 
 
 def deliveries_of(stack: ExitStack, directory: Path, destinations: Sequence[str], spool_id: str) -> Deliveries:
@@ -277,6 +281,11 @@ def _since_asked(page: list[Held], deliveries: Deliveries, newest: Newest, limit
             for number in (each for each in old if within(each, change["ids"])):
                 again[number] = max(change["at"], again.get(number, change["at"]))
     return [replace(each, again_at=again.get(each.id)) for each in page]
+
+
+def _newest_changes(deliveries: Deliveries) -> dict[str, int]:
+    """By destination, the last change that an operator made to the states there."""
+    return {name: _newest_change(each) for name, each in deliveries.items()}
 
 
 def _newest_change(delivery: DeliveryReader | None) -> int:
