@@ -79,15 +79,12 @@ class Known:
             self._learned_gauges += kind == "gauge"
         names[name] = target
 
-    def end(self, lines: int, gauges_stay: bool, expired: Collection[str] = ()) -> tuple[dict[bytes, Count], Adds]:
+    def end(self, lines: int, gauges_stay: bool, expired: Collection[str]) -> tuple[dict[bytes, Count], Adds]:
         """What was counted, in a window of so many `lines`. Begins anew with what is good for the next one.
 
         That begins with the gauges that had a sample, but for `expired` ones; or with none.
         """
-        for line, cell in self.cells.items():
-            cell[0] += came(self.counted.pop(line))
-        self.cells = {}
-        counted = self.counted
+        counted = self._whole()
         if 2 * lines < len(counted):
             counted = self._seen()
             self.counted |= {line: repeat(None, MOST) for line in counted}
@@ -100,6 +97,13 @@ class Known:
         self.endings, self._learned = self._gauges.copy(), self._learned_gauges
         return counted, self.adds
 
+    def _whole(self) -> dict[bytes, Count]:
+        """Lines that were counted, without those of which a cell is told now."""
+        for line, cell in self.cells.items():
+            cell[0] += came(self.counted.pop(line))
+        self.cells = {}
+        return self.counted
+
     def _forget_gauges(self, expired: frozenset[str]) -> None:
         for following, (_, names, _) in list(self._gauges.items()):
             if not expired.isdisjoint(names.values()):
@@ -111,8 +115,9 @@ class Known:
 
     def clear(self) -> tuple[dict[bytes, Count], Adds]:
         """What was counted, for the caller to take apart. Knows nothing any more."""
-        counted = self.end(len(self.counted), gauges_stay=False)
-        self.counted, self.adds = {}, {}
+        counted = self._whole(), self.adds
+        self.counted, self.adds, self.endings, self._gauges = {}, {}, {}, {}
+        self._learned = self._learned_gauges = 0
         return counted
 
     def forget_unseen(self) -> None:
