@@ -23,7 +23,7 @@ from typing import Any
 
 from shipper.attempting import Sender
 from shipper.config import DestinationConfig, ShipperConfig, token_of
-from shipper.exchange import Attempt, Request
+from shipper.exchange import MAX_CHECKIN_BYTES, Attempt, Request
 from shipper.protocols.answer import is_page, status_and_words
 from spool.config import SpoolConfig
 from spool.errors import HoldfastError, SpoolMissing
@@ -42,9 +42,6 @@ LOOK_S = 10.0
 
 LOSSES_MOST = 100
 """Rows of losses in one check-in, fewer if they do not fit; more are summed up by `losses` of the facts."""
-
-TEXT_MOST_BYTES = 65_536
-"""A longer one no receiver takes: MAX_CHECKIN_BYTES of shipper/receiver/app.py."""
 
 log = logging.getLogger("holdfast.checkin")
 
@@ -199,7 +196,7 @@ def _owed(facts: Facts) -> dict[str, int | None]:
 def _text(body: Mapping[str, Any]) -> bytes:
     """The check-in as it travels, with as many of its losses, the newest first, as there is room for."""
     text = json.dumps(body, separators=(",", ":")).encode()
-    if len(text) <= TEXT_MOST_BYTES or not body["losses_since"]:
+    if len(text) <= MAX_CHECKIN_BYTES or not body["losses_since"]:
         return text
     return _text({**body, "losses_since": body["losses_since"][: len(body["losses_since"]) // 2]})
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from shipper.budget import Phase, Timings
 
+MAX_CHECKIN_BYTES = 65_536
+"""Of a check-in: the shipper keeps to it, and the receiver takes no longer one."""
+
 SECRET_HEADERS = ("Authorization", "DD-API-KEY")
 """The headers that a protocol may put the token into."""
 

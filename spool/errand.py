@@ -128,9 +128,9 @@ def carry_out(
     """Have an errand done, by the running collector or, while there is none, here. Returns when it is finished.
 
     `opened` opens the spool as its collector would, and raises SpoolTaken if that runs; `told` hears how far it is,
-    `wait` sleeps (s). Raises SpoolBusy if a running collector does
-    not move on for PATIENCE_S, and what opening the spool raises. Interrupted, it takes the errand back: the piece
-    under way is completed or undone, and no further one is begun.
+    `wait` sleeps (s). Raises SpoolBusy if a running collector does not move on for PATIENCE_S, and what opening the
+    spool raises. Interrupted, it takes the errand back: the piece under way is completed or undone, and no further one
+    is begun.
     """
     asked, seen, left_s = False, Done({}, False), PATIENCE_S
     try:

@@ -23,6 +23,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
+from shipper.exchange import MAX_CHECKIN_BYTES
 from shipper.receiver.answer import Answer, Endpoint, as_json, refusal
 from shipper.receiver.intake import BodyError, BodyTooLarge, checkin_host, documents
 from shipper.receiver.reader import StoreReader
@@ -33,8 +34,6 @@ from spool.logfmt import fields
 
 log = logging.getLogger(__name__)
 
-MAX_CHECKIN_BYTES = 65_536
-"""What the shipper keeps to: TEXT_MOST_BYTES of shipper/checkin.py."""
 MAX_TOTALS = 10_000
 FEW_REJECTED = 100
 """Of more, the reasons are cut short: the shipper reads 64 KiB of an answer and sends 500 batches (lanes.Limits)."""

@@ -8,8 +8,7 @@ from pathlib import Path
 from shipper.budget import Phase, Timings
 from shipper.checkin import LOOK_S, RETRY_S, CheckIn, Report
 from shipper.config import DestinationConfig, ShipperConfig
-from shipper.exchange import Attempt, Request, Response
-from shipper.receiver.app import MAX_CHECKIN_BYTES
+from shipper.exchange import MAX_CHECKIN_BYTES, Attempt, Request, Response
 from spool.batch import Window
 from spool.config import SpoolConfig
 from spool.retention import Loss
